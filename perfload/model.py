@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from perfload.errors import UsageError
@@ -46,6 +47,17 @@ class Phase:
     warmup: bool = False
     duration_s: float = field(init=False)
     model: Model = field(init=False)
+
+    def __new__(cls, **options: object) -> Phase:
+        """Refuse an option that does not exist with the nearest one that does, instead of a `TypeError`."""
+        known = [option.name for option in fields(cls) if option.init]
+        for option in options.keys() - set(known):
+            near = difflib.get_close_matches(option, known, n=1)
+            raise UsageError(
+                f"phase {options.get('name', '?')!r} has an unknown option {option!r}",
+                hint=(f"did you mean {near[0]}? " if near else "") + f"Known: {', '.join(known)}",
+            )
+        return object.__new__(cls)
 
     def __post_init__(self) -> None:
         duration_s = parse_duration_s(self.duration, f"phase {self.name!r}, duration")

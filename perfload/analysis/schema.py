@@ -1,0 +1,163 @@
+"""The shape of `summary.json`, version 1. Times in milliseconds carry `_ms`, seconds since run start `_s`.
+
+A field is never removed or given another meaning within a version; new ones may appear.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+VerdictName = Literal["passed", "failed", "invalid", "incomplete"]
+
+
+class Spread(TypedDict):
+    """A latency distribution in milliseconds; all None when nothing was measured."""
+
+    min: float | None
+    mean: float | None
+    p50: float | None
+    p75: float | None
+    p90: float | None
+    p95: float | None
+    p99: float | None
+    p99_9: float | None
+    max: float | None
+
+
+class LagSpread(TypedDict):
+    """How late arrivals started, in milliseconds; all None when none started."""
+
+    p50: float | None
+    p99: float | None
+    max: float | None
+
+
+class Arrivals(TypedDict):
+    """The open model's account of one phase: planned = started + dropped + missed."""
+
+    planned: int
+    started: int
+    late: int
+    """Started more than 5 ms after their intended time."""
+    dropped: int
+    """Not started because `max_users` were in flight."""
+    missed: int
+    """Neither started nor dropped: the run ended first, or a generator was lost."""
+    lag_ms: LagSpread
+
+
+class PhaseSummary(TypedDict):
+    """One phase: what was planned and what came of it."""
+
+    name: str
+    model: str
+    start_s: float
+    duration_s: float
+    warmup: bool
+    arrivals: Arrivals
+    peak_users: int
+
+
+class RequestSummary(TypedDict):
+    """One request in one phase, or in `all` (without warm-up). Spreads are over successes only."""
+
+    phase: str
+    method: str
+    name: str
+    count: int
+    failures: int
+    rate_per_s: float
+    received_bytes: int
+    response_time_ms: Spread
+    """From the intended start of the arrival (its first request) or from the send (all others)."""
+    service_time_ms: Spread
+    """From the actual send."""
+    failure_time_ms: Spread
+    """Of the requests that failed, from the intended start."""
+
+
+class FailureSummary(TypedDict):
+    """How often one request failed for one reason, over the whole run."""
+
+    method: str
+    name: str
+    reason: str
+    count: int
+
+
+class ThresholdSummary(TypedDict):
+    """One rule held against the run."""
+
+    rule: str
+    status: Literal["pass", "fail", "no_data"]
+    observed: float | None
+    limit: float
+    unit: str
+    detail: str
+
+
+class MetricSummary(TypedDict):
+    """A custom metric of a scenario, over the phases that count, in its own unit."""
+
+    metric: str
+    unit: str
+    count: int
+    spread: Spread
+
+
+class NodeSummary(TypedDict):
+    """One load generator."""
+
+    node: str
+    index: int
+    complete: bool
+    last_second: int
+    cpu_percent_max: float | None
+    loop_lag_ms_max: float | None
+    note: str
+
+
+class TargetSummary(TypedDict):
+    """What was tested."""
+
+    host: str
+    scenarios: list[str]
+    shape: str
+
+
+class Totals(TypedDict):
+    """The goals' own figures, over the phases that count."""
+
+    requests: int
+    failures: int
+    error_rate_percent: float | None
+    availability_percent: float | None
+    rate_per_s: float
+    peak_users: int
+    response_time_ms: Spread
+    service_time_ms: Spread
+
+
+class Summary(TypedDict):
+    """All of `summary.json`."""
+
+    schema: int
+    run_id: str
+    verdict: VerdictName
+    reasons: list[str]
+    """Why the verdict is not `passed`, one sentence each."""
+    notes: list[str]
+    """What a reader must know: warm-up left out, ended early, which load model."""
+    started_at: str
+    """ISO 8601, UTC."""
+    duration_s: float
+    end_reason: str
+    target: TargetSummary
+    time_scale: float
+    totals: Totals
+    phases: list[PhaseSummary]
+    requests: list[RequestSummary]
+    failures: list[FailureSummary]
+    thresholds: list[ThresholdSummary]
+    metrics: list[MetricSummary]
+    nodes: list[NodeSummary]
