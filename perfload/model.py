@@ -139,6 +139,7 @@ class PhaseSpan:
     name: str
     start_s: float
     duration_s: float
+    """0 in a run without a plan, until it ends: it lasts for as long as the run does."""
     model: Model
     start: float
     end: float
@@ -148,8 +149,8 @@ class PhaseSpan:
 
     @property
     def end_s(self) -> float:
-        """Seconds from the run's start to the phase's end."""
-        return self.start_s + self.duration_s
+        """Seconds from the run's start to the phase's end; infinite while it is open-ended."""
+        return self.start_s + (self.duration_s or math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +278,10 @@ class Manifest:
     phases: tuple[PhaseSpan, ...]
     thresholds: tuple[str, ...]
     time_scale: float = 1.0
+    max_lag_p95_ms: float = 50.0
+    """Above this 95th percentile of arrival lag, the generator and not the target was the limit."""
+    max_generator_cpu_percent: float = 90.0
+    """The same for the CPU of a generator's process, in percent of one core."""
     options: Mapping[str, object] = field(default_factory=dict)
     """Locust and perfload options, secrets redacted."""
     environment: Mapping[str, object] = field(default_factory=dict)

@@ -1,1 +1,1 @@
-"""What a run record means: totals, thresholds, validity, verdict. Works on last month's files as on today's."""
+"""What a run record means: totals, thresholds, validity, verdict. Works on old files too."""

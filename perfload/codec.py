@@ -1,0 +1,146 @@
+"""Windows and manifests as JSON: one form for the files of a run record and for the messages of a cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, cast, get_args
+
+from perfload.histogram import Histogram
+from perfload.model import (
+    SCHEMA_VERSION,
+    AnyWindow,
+    ArrivalWindow,
+    EndReason,
+    Manifest,
+    MetricWindow,
+    NodeRecord,
+    PhaseSpan,
+    Window,
+)
+
+JsonObject = dict[str, Any]
+
+
+def encode_histogram(histogram: Histogram) -> list[object] | None:
+    """Return `[V2 text, sum, min, max]`, or None for an empty histogram."""
+    if not histogram.count:
+        return None
+    return [histogram.encode(), histogram.sum, histogram.min, histogram.max]
+
+
+def decode_histogram(value: object) -> Histogram:
+    """Return what `encode_histogram` wrote; raises `ValueError` on anything else."""
+    if value is None:
+        return Histogram()
+    if not isinstance(value, list) or len(value) != 4 or not isinstance(value[0], str):
+        raise ValueError("a histogram is null or [text, sum, min, max]")
+    total, least, greatest = (_whole(number) for number in value[1:])
+    return Histogram.decode(value[0], total=total, least=least, greatest=greatest)
+
+
+def encode_window(window: AnyWindow) -> JsonObject:
+    """Return `window` as JSON values, `kind` first."""
+    head: JsonObject = {"kind": _KINDS[type(window)], "run": window.run_id, "node": window.node}
+    head |= {"second": window.second, "phase": window.phase}
+    if isinstance(window, Window):
+        return head | {
+            "method": window.method,
+            "name": window.name,
+            "latency": encode_histogram(window.latency),
+            "service": encode_histogram(window.service),
+            "failed": encode_histogram(window.failed),
+            "bytes": window.received_bytes,
+            "due": [list(row) for row in window.due],
+            "reasons": [list(row) for row in window.reasons],
+        }
+    if isinstance(window, ArrivalWindow):
+        return head | {"lag": encode_histogram(window.lag), "dropped": window.dropped}
+    return head | {"metric": window.metric, "unit": window.unit, "values": encode_histogram(window.values)}
+
+
+def decode_window(value: object) -> AnyWindow:
+    """Return the window that `encode_window` wrote; raises `ValueError` that says what is wrong."""
+    if not isinstance(value, dict) or value.get("kind") not in _READERS:
+        raise ValueError(f"a window has a kind of {', '.join(_READERS)}")
+    try:
+        head = (_text(value["run"]), _text(value["node"]), _whole(value["second"]), _text(value["phase"]))
+        return _READERS[value["kind"]](head, value)
+    except KeyError as error:
+        raise ValueError(f"a window lacks {error}") from error
+
+
+_Head = tuple[str, str, int, str]
+
+
+def _read_requests(head: _Head, value: JsonObject) -> Window:
+    return Window(
+        *head,
+        method=_text(value["method"]),
+        name=_text(value["name"]),
+        latency=decode_histogram(value["latency"]),
+        service=decode_histogram(value["service"]),
+        failed=decode_histogram(value["failed"]),
+        received_bytes=_whole(value["bytes"]),
+        due=tuple((_whole(second), _whole(ok), _whole(failed)) for second, ok, failed in value["due"]),
+        reasons=tuple((_text(reason), _whole(count)) for reason, count in value["reasons"]),
+    )
+
+
+def _read_arrivals(head: _Head, value: JsonObject) -> ArrivalWindow:
+    return ArrivalWindow(*head, lag=decode_histogram(value["lag"]), dropped=_whole(value["dropped"]))
+
+
+def _read_metric(head: _Head, value: JsonObject) -> MetricWindow:
+    values = decode_histogram(value["values"])
+    return MetricWindow(*head, metric=_text(value["metric"]), unit=_text(value["unit"]), values=values)
+
+
+_KINDS: dict[type[AnyWindow], str] = {Window: "requests", ArrivalWindow: "arrivals", MetricWindow: "metric"}
+_READERS: dict[str, Callable[[_Head, JsonObject], AnyWindow]] = {
+    "requests": _read_requests,
+    "arrivals": _read_arrivals,
+    "metric": _read_metric,
+}
+
+
+def encode_manifest(manifest: Manifest) -> JsonObject:
+    """Return `manifest` as the JSON object of `run.json`."""
+    return dataclasses.asdict(manifest)
+
+
+def decode_manifest(value: object) -> Manifest:
+    """Return the manifest in a `run.json`; raises `ValueError` that says what is wrong."""
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")
+    schema = value.get("schema")
+    if not isinstance(schema, int) or schema > SCHEMA_VERSION:
+        raise ValueError(f"it has schema {schema!r}; this perfload reads up to {SCHEMA_VERSION}")
+    try:
+        return _read_manifest(value)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it lacks or mistakes {error}") from error
+
+
+def _read_manifest(value: JsonObject) -> Manifest:
+    known = {item.name for item in dataclasses.fields(Manifest)}
+    plain = {key: item for key, item in value.items() if key in known}
+    plain["phases"] = tuple(PhaseSpan(**span) for span in value["phases"])
+    plain["nodes"] = tuple(NodeRecord(**node) for node in value["nodes"])
+    plain["scenarios"] = tuple(_text(path) for path in value["scenarios"])
+    plain["thresholds"] = tuple(_text(rule) for rule in value["thresholds"])
+    if value["end_reason"] not in get_args(EndReason):
+        raise ValueError(f"it ended for an unknown reason {value['end_reason']!r}")
+    return Manifest(**cast(Mapping[str, Any], plain))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{value!r} is no whole number")
+    return value

@@ -1,0 +1,161 @@
+"""Starts virtual users when the plan says so: one dispatcher per load generator, on one greenlet.
+
+Locust's own spawning counts users and ticks once a second; a plan gives every virtual user a time of its
+own. So the dispatcher starts users itself, in the runner's own group: Locust counts, shows and stops them.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import gevent
+from locust import User
+from locust.exception import StopUser
+from locust.user.task import LOCUST_STATE_STOPPING
+
+from perfload.load.clock import RunClock, Timer
+from perfload.model import PhaseSpan
+from perfload.plan import Arrival, Level, Plan, share
+from perfload.recorder import Recorder
+
+
+class Visit:
+    """What the requests of one virtual user need to know of its arrival; carried by the user's greenlet."""
+
+    __slots__ = ("due_epoch_s", "due_second", "is_first", "phase")
+
+    def __init__(self, phase: str, due_second: int, due_epoch_s: float) -> None:
+        self.phase = phase
+        self.due_second = due_second
+        self.due_epoch_s = due_epoch_s
+        """The intended start on the wall clock as it stands now: requests are stamped with `time.time()`."""
+        self.is_first = True
+        """True until the first request, whose latency counts from the intended start, has ended."""
+
+
+class OneVisit(Sequence[Any]):
+    """The tasks of a virtual user that runs one of them, once: what is drawn next ends the user.
+
+    Locust's task loop draws with `random.choice(user.tasks)`, so errors, think time, nested task sets and
+    stopping go on working as Locust has them.
+    """
+
+    def __init__(self, tasks: Sequence[Any]) -> None:
+        self._tasks = tasks
+        self._drawn = False
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __getitem__(self, index: Any) -> Any:
+        if self._drawn:
+            return leave
+        self._drawn = True
+        return self._tasks[index]
+
+
+def leave(_user: User) -> None:
+    """End the virtual user that runs this as its task."""
+    raise StopUser
+
+
+class ScenarioPicker:
+    """Which scenario virtual user k runs: weighted, random, and the same for any number of workers."""
+
+    def __init__(self, scenarios: Sequence[type[User]], seed: int) -> None:
+        self._scenarios = sorted(scenarios, key=lambda scenario: scenario.__name__)
+        self._bounds = list(itertools.accumulate(scenario.weight for scenario in self._scenarios))
+        self._seed = seed
+
+    def pick(self, number: int) -> type[User]:
+        """Return the scenario class of virtual user `number`."""
+        point = random.Random(self._seed * 1_000_003 + number).random() * self._bounds[-1]
+        return self._scenarios[bisect.bisect_right(self._bounds, point)]
+
+
+class Dispatcher:
+    """Walks this node's share of the plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        index: int,
+        count: int,
+        clock: RunClock,
+        timer: Timer,
+        recorder: Recorder,
+        picker: ScenarioPicker,
+        environment: Any,
+    ) -> None:
+        self._plan = plan
+        self._index = index
+        self._count = count
+        self._clock = clock
+        self._timer = timer
+        self._recorder = recorder
+        self._picker = picker
+        self._environment = environment
+        self._users = environment.runner.user_greenlets
+        self._residents: list[User] = []
+        """The concurrent users of a closed phase."""
+        self._resident_number = index
+        self.finished = False
+        """True once every arrival of this node's share is started or dropped."""
+
+    def run(self) -> None:
+        """Do what the plan says until it ends; the body of the dispatcher's greenlet."""
+        for step in self._plan.schedule(self._index, self._count):
+            self._timer.wait_until(self._clock.zero_s + step.at_s)
+            if isinstance(step, Level):
+                self._hold(step)
+            else:
+                self._admit(step)
+        self.finished = True
+
+    @property
+    def idle(self) -> bool:
+        """True once the plan is done and its last virtual user has left."""
+        return self.finished and not len(self._users)
+
+    def _admit(self, arrival: Arrival) -> None:
+        span = self._plan.spans[arrival.phase]
+        if self._is_full(arrival):
+            self._recorder.drop(int(self._clock.now_s()), span.name)
+            return
+        self._start_visit(arrival, span)
+        now_s = self._clock.now_s()
+        self._recorder.arrival(int(now_s), span.name, round((now_s - arrival.at_s) * 1e6))
+
+    def _is_full(self, arrival: Arrival) -> bool:
+        cap = self._plan.phases[arrival.phase].max_users
+        return cap is not None and len(self._users) >= share(cap, self._index, self._count)
+
+    def _start_visit(self, arrival: Arrival, span: PhaseSpan) -> None:
+        user: Any = self._picker.pick(arrival.number)(self._environment)
+        user.tasks = OneVisit(user.tasks)
+        due_epoch_s = self._clock.wall_now_s() - (self._clock.now_s() - arrival.at_s)
+        visit = Visit(span.name, int(arrival.at_s), due_epoch_s)
+        user.start(self._users).perfload_visit = visit
+
+    def _hold(self, level: Level) -> None:
+        self._residents = [user for user in self._residents if not user.greenlet.dead]
+        while len(self._residents) < level.users:
+            user = self._picker.pick(self._resident_number)(self._environment)
+            self._resident_number += self._count
+            user.start(self._users)
+            self._residents.append(user)
+        leaving = self._residents[level.users :]
+        del self._residents[level.users :]
+        for user in leaving:
+            gevent.spawn(_stop_gracefully, user)
+
+
+def _stop_gracefully(user: User) -> None:
+    """Let `user` finish its task; one that waits between tasks leaves at once."""
+    if not user.greenlet.dead and user._state != LOCUST_STATE_STOPPING:
+        user.stop(force=False)

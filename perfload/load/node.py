@@ -1,0 +1,181 @@
+"""One load generator during one run: its clock, recorder, dispatcher and its own health."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gevent
+from gevent import Greenlet
+
+from perfload.load.arrivals import Dispatcher, ScenarioPicker
+from perfload.load.bridge import RequestBridge
+from perfload.load.clock import RunClock, best_timer
+from perfload.model import AnyWindow, PhaseSpan, Reading
+from perfload.plan import Plan
+from perfload.recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+PULSE_S = 0.05
+"""How often a node looks at its event loop and its users; a peak between two looks is missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a node is told when a run begins: which run, its share, and the common start."""
+
+    run_id: str
+    node: str
+    index: int
+    count: int
+    """Number of nodes that share the arrivals; 0 for a node that came too late to get a share."""
+    started_at_s: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a node hands over once a second."""
+
+    windows: list[AnyWindow]
+    readings: list[Reading]
+    idle: bool
+    """True once all arrivals of its share are done and gone."""
+    final: bool = False
+
+
+Sink = Callable[[Batch], None]
+
+
+class Node:
+    """Runs this process's part of a run and hands every closed second to `sink`."""
+
+    def __init__(
+        self,
+        environment: Any,
+        assignment: Assignment,
+        plan: Plan | None,
+        spans: tuple[PhaseSpan, ...],
+        sink: Sink,
+    ) -> None:
+        self.assignment = assignment
+        self.clock = RunClock(assignment.started_at_s)
+        self.recorder = Recorder(assignment.run_id, assignment.node)
+        self._environment = environment
+        self._sink = sink
+        self._bridge = RequestBridge(self.recorder, self.clock, spans)
+        self._spans = spans
+        self._timer = best_timer()
+        self._dispatcher = self._make_dispatcher(plan) if plan and assignment.count else None
+        self._greenlets: list[Greenlet] = []
+        self._dispatching: Greenlet | None = None
+        self._pulse = _Pulse(environment)
+
+    def _make_dispatcher(self, plan: Plan) -> Dispatcher:
+        return Dispatcher(
+            plan,
+            index=self.assignment.index,
+            count=self.assignment.count,
+            clock=self.clock,
+            timer=self._timer,
+            recorder=self.recorder,
+            picker=ScenarioPicker(self._environment.runner.user_classes, self.assignment.seed),
+            environment=self._environment,
+        )
+
+    def start(self) -> None:
+        """Begin: record requests, start virtual users by the plan, report once a second."""
+        # What is alive now lives as long as the process: the collector need not look at it during the load.
+        gc.collect()
+        gc.freeze()
+        self._environment.events.request.add_listener(self._bridge.on_request)
+        self._spawn(self._pulse.run)
+        self._spawn(self._report_seconds)
+        if self._dispatcher is not None:
+            self._dispatching = self._spawn(self._dispatcher.run)
+
+    def _spawn(self, body: Callable[[], None]) -> Greenlet:
+        greenlet = gevent.spawn(body)
+        greenlet.link_exception(_log_death)
+        self._greenlets.append(greenlet)
+        return greenlet
+
+    def stop_arrivals(self) -> None:
+        """Start no more virtual users; those in flight go on."""
+        if self._dispatching is not None:
+            self._dispatching.kill()
+
+    def finish(self) -> None:
+        """Stop, and hand over everything that is left as the final batch."""
+        self._environment.events.request.remove_listener(self._bridge.on_request)
+        gevent.killall(self._greenlets)
+        self._timer.close()
+        gc.unfreeze()
+        self._sink(Batch(self.recorder.take(), self._readings(), idle=True, final=True))
+
+    def record(self, metric: str, value: float, unit: str) -> None:
+        """Record a scenario author's metric, in the phase of the virtual user that calls."""
+        visit = getattr(gevent.getcurrent(), "perfload_visit", None)
+        now_s = self.clock.now_s()
+        phase = visit.phase if visit is not None else self._phase_at(now_s)
+        self.recorder.metric(int(now_s), phase, metric, unit, value)
+
+    def _phase_at(self, t_s: float) -> str:
+        return next((span for span in self._spans if t_s < span.end_s), self._spans[-1]).name
+
+    def _report_seconds(self) -> None:
+        second = 0
+        while True:
+            second = max(second, int(self.clock.now_s())) + 1
+            while (rest_s := second - self.clock.now_s()) > 0:
+                gevent.sleep(rest_s)
+            idle = self._dispatcher is not None and self._dispatcher.idle
+            self._sink(Batch(self.recorder.take(before=second), self._readings(), idle=idle))
+
+    def _readings(self) -> list[Reading]:
+        at_s = self.clock.epoch_s(self.clock.now_s() - 0.001)  # belongs to the second that has just ended
+        measured = self._pulse.take()
+        return [
+            Reading(at_s, self.assignment.node, "generator", metric, unit, value)
+            for metric, unit, value in measured
+        ]
+
+
+class _Pulse:
+    """Looks at this process many times a second: users in flight, lateness of the event loop, CPU."""
+
+    def __init__(self, environment: Any) -> None:
+        self._users = environment.runner.user_greenlets
+        self._peak_users = 0
+        self._loop_lag_s = 0.0
+        self._cpu_s = time.process_time()
+        self._taken_s = time.perf_counter()
+
+    def run(self) -> None:
+        while True:
+            before_s = time.perf_counter()
+            gevent.sleep(PULSE_S)
+            self._loop_lag_s = max(self._loop_lag_s, time.perf_counter() - before_s - PULSE_S)
+            self._peak_users = max(self._peak_users, len(self._users))
+
+    def take(self) -> list[tuple[str, str, float]]:
+        """Return (metric, unit, value) since the last call."""
+        now_s, cpu_s = time.perf_counter(), time.process_time()
+        passed_s = max(now_s - self._taken_s, 1e-6)
+        values = [
+            ("users", "users", float(max(self._peak_users, len(self._users)))),
+            ("cpu_percent", "%", round(100 * (cpu_s - self._cpu_s) / passed_s, 1)),
+            ("loop_lag_ms", "ms", round(1000 * self._loop_lag_s, 3)),
+        ]
+        self._taken_s, self._cpu_s = now_s, cpu_s
+        self._peak_users, self._loop_lag_s = 0, 0.0
+        return values
+
+
+def _log_death(greenlet: Greenlet) -> None:
+    logger.critical("a part of the load generator failed: %s", greenlet.exception, exc_info=greenlet.exc_info)

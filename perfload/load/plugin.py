@@ -1,0 +1,302 @@
+"""Hooks a Locust process up to perfload: options, checks, the parts that each kind of runner needs, the end.
+
+    local runner   Node -> Run                        generates the load and keeps the record
+    worker         Node -> WorkerLink ~~~> master     generates the load
+    master                    MasterLink -> Run       keeps the record
+
+Locust swallows exceptions of event listeners, so every listener here turns them into an ending of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import stats
+from locust.exception import StopTest
+from locust.runners import MasterRunner, WorkerRunner
+
+from perfload.config import Config, load_config
+from perfload.errors import PerfloadError
+from perfload.histogram import representative
+from perfload.load import manifest, web
+from perfload.load.cluster import BATCH, MasterLink, WorkerLink
+from perfload.load.guard import check_host, wait_for_target
+from perfload.load.interrupts import Interrupts, install_excepthook
+from perfload.load.node import Assignment, Node
+from perfload.load.options import add_options, config_flags
+from perfload.load.reporting import Reporting
+from perfload.load.run import Run, new_run_id
+from perfload.load.shape import NoUsersDispatcher, PhasedShape
+from perfload.model import EndReason
+from perfload.plan import Plan
+from perfload.thresholds import parse_rules
+
+logger = logging.getLogger("perfload")
+
+LOCAL_LEAD_S = 0.1
+CLUSTER_LEAD_S = 1.0
+"""Between announcing a run and its start: every worker must have heard of it."""
+
+
+class Plugin:
+    """Everything that perfload is in one Locust process; made once, by `install`."""
+
+    def __init__(self) -> None:
+        self.environment: Any = None
+        self.config: Config
+        self.node: Node | None = None
+        self.run: Run | None = None
+        self._interrupts = Interrupts()
+        self._reporting = Reporting()
+        self._master_link: MasterLink | None = None
+        self._worker_link: WorkerLink | None = None
+        self._ticker: gevent.Greenlet | None = None
+
+    def listen(self, events: Any) -> None:
+        """Register with Locust's events, and give its statistics the resolution of ours."""
+        events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser))
+        events.init.add_listener(self._on_init)
+        events.test_start.add_listener(self._on_test_start)
+        events.test_stopping.add_listener(self._on_test_stopping)
+        events.test_stop.add_listener(self._on_test_stop)
+        events.worker_connect.add_listener(self._on_worker_connect)
+        events.quitting.add_listener(self._on_quitting)
+        stats.bucket_response_time = bucket_response_time  # type: ignore[assignment]  # any number will do
+        install_excepthook(self._abandon)
+
+    # --- before the load
+
+    def _on_init(self, environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
+        self.environment = environment
+        try:
+            self._prepare(runner, web_ui)
+        except PerfloadError as error:
+            logger.error("%s", error)
+            sys.exit(int(error.exit_code))
+
+    def _prepare(self, runner: Any, web_ui: Any) -> None:
+        environment = self.environment
+        options = dict(vars(environment.parsed_options)) if environment.parsed_options else {}
+        self.config = load_config(directory=Path.cwd(), environ=os.environ, flags=config_flags(options))
+        environment.dispatcher_class = self._make_dispatcher
+        if isinstance(runner, WorkerRunner):
+            self._worker_link = WorkerLink(environment)
+            return
+        if isinstance(runner, MasterRunner):
+            runner.register_message(BATCH, self._on_batch)
+        if not environment.host and not any(user.host for user in environment.user_classes):
+            environment.host = self.config.host or None
+        self._check_plan()
+        self._interrupts.install()
+        if options.get("headless"):
+            self._check_target()
+            _quieten_locust(options)
+        elif environment.host:
+            check_host(environment.host, self.config.host_rules)
+        if web_ui is not None:
+            web.guard(web_ui, self._check_target)
+
+    def _make_dispatcher(self, worker_nodes: list[Any], user_classes: list[Any]) -> Any:
+        from locust.dispatch import UsersDispatcher
+
+        planned = isinstance(self.environment.shape_class, PhasedShape)
+        return (NoUsersDispatcher if planned else UsersDispatcher)(worker_nodes, user_classes)
+
+    def _check_plan(self) -> None:
+        """Find mistakes in the plan, and in rules that name its phases, before any load."""
+        plan = self._plan()
+        if plan is not None:
+            names = [span.name for span in plan.spans]
+            parse_rules([rule.text for rule in self.config.rules], phases=names)
+
+    def _check_target(self, host: str | None = None) -> None:
+        """Raise `UsageError` unless every host under test is allowed and answers."""
+        for name in {host} if host is not None else self._hosts():
+            check_host(name, self.config.host_rules)
+            wait_for_target(name, self.config.wait_s)
+
+    def _hosts(self) -> set[str]:
+        if self.environment.host:
+            return {self.environment.host}
+        return {user.host or "" for user in self.environment.user_classes}
+
+    def _plan(self) -> Plan | None:
+        shape = self.environment.shape_class
+        return shape.plan(self._time_scale()) if isinstance(shape, PhasedShape) else None
+
+    def _time_scale(self) -> float:
+        """Return the time scale; on a worker that of the master, which Locust sends with its options."""
+        sent = vars(self.environment.parsed_options or object).get("time_scale")
+        return self.config.time_scale if sent is None else float(sent)
+
+    # --- during the load
+
+    def _on_test_start(self, **_: Any) -> None:
+        try:
+            if self._worker_link is not None:
+                self._start_worker(self._worker_link)
+            else:
+                self._start_run()
+        except PerfloadError as error:
+            self.environment.process_exit_code = int(error.exit_code)
+            raise StopTest(str(error)) from error
+
+    def _start_run(self) -> None:
+        runner = self.environment.runner
+        self._check_target()
+        plan = self._plan()
+        is_master = isinstance(runner, MasterRunner)
+        lead_s = CLUSTER_LEAD_S if is_master else LOCAL_LEAD_S
+        named = type(self.environment.shape_class).__module__ if plan else self.environment.locustfile
+        record = manifest.describe(
+            self.environment,
+            self.config,
+            plan,
+            run_id=new_run_id(str(named).removesuffix(".py")),
+            started_at_s=time.time() + lead_s,
+        )
+        run = self.run = Run(record, self.config, plan)
+        if plan is not None:
+            self.environment.shape_class.is_over = run.is_over
+        if is_master:
+            self._master_link = MasterLink(runner, run)
+            self._master_link.begin(record.run_id, self.config.seed)
+        else:
+            run.expect("local", 0)
+            assignment = Assignment(record.run_id, "local", 0, 1, record.started_at_s, self.config.seed)
+            sink = lambda batch: run.take("local", batch)  # noqa: E731
+            self.node = Node(self.environment, assignment, plan, record.phases, sink)
+            self.node.start()
+        self._ticker = gevent.spawn(self._tick, run)
+        logger.info("run %s has started; its record is %s", record.run_id, run.folder)
+
+    def _start_worker(self, link: WorkerLink) -> None:
+        if link.assignment is None:
+            logger.error("this worker was given no part in the run; its requests will not be recorded")
+            return
+        plan = self._plan()
+        spans = plan.spans if plan else (manifest.whole_run(),)
+        self.node = Node(self.environment, link.assignment, plan, spans, link.open())
+        self.node.start()
+
+    def _tick(self, run: Run) -> None:
+        stopping = False
+        while True:
+            gevent.sleep(1)
+            line = run.tick()
+            if line:
+                logger.info("%s", line)
+            if run.breach and not stopping:
+                stopping = True
+                logger.error("aborting the run: %s", run.breach)
+                gevent.spawn(self._stop_load)
+
+    def _stop_load(self) -> None:
+        runner = self.environment.runner
+        if self.environment.parsed_options and self.environment.parsed_options.headless:
+            runner.quit()
+        else:
+            runner.stop()
+
+    def _on_batch(self, msg: Any, **_: Any) -> None:
+        if self._master_link is not None:
+            self._master_link.receive(msg.node_id, msg.data)
+
+    def _on_worker_connect(self, client_id: str, **_: Any) -> None:
+        if self.run is not None and self._master_link is not None:
+            self._master_link.join(client_id, self.run.folder.name, self.config.seed)
+
+    # --- after the load
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        if self.node is not None:
+            self.node.stop_arrivals()
+        if self.run is not None and self._master_link is not None:
+            self._master_link.drain(self.environment.stop_timeout)
+
+    def _on_test_stop(self, **_: Any) -> None:
+        node, self.node = self.node, None
+        if node is not None:
+            node.finish()
+        run, self.run = self.run, None
+        if run is None:
+            return
+        self._master_link = None
+        if self._ticker is not None:
+            self._ticker.kill(block=False)
+        reason, note = self._end_of(run)
+        run.close(reason, note)
+        self._reporting.start(run.folder)
+
+    def _end_of(self, run: Run) -> tuple[EndReason, str]:
+        if self._interrupts.received:
+            return "interrupted", "stopped by a signal"
+        if run.breach:
+            return "aborted", run.breach
+        if self._plan() is None or run.finished:
+            return "finished", ""
+        return "stopped", "stopped before its plan had ended"
+
+    def _on_quitting(self, environment: Any, **_: Any) -> None:
+        """End a run that is still going (Ctrl-C, SIGTERM), wait for its report and take its exit code."""
+        if self.run is not None or self.node is not None:
+            self._interrupts.received = True
+            self._stop_runner()
+        if self._worker_link is not None:
+            self._worker_link.flush(timeout_s=5.0)
+        code = self._reporting.wait()
+        if code is not None:
+            environment.process_exit_code = code
+
+    def _stop_runner(self) -> None:
+        runner = self.environment.runner
+        if isinstance(runner, MasterRunner):
+            runner.stop(
+                send_stop_to_client=False
+            )  # the workers have been told by then, see `MasterLink.drain`
+        else:
+            runner.stop()
+
+    def _abandon(self) -> None:
+        """Send the workers home when the master is interrupted before there is a run."""
+        if self.environment is not None and isinstance(self.environment.runner, MasterRunner):
+            self.environment.runner.quit()
+
+
+def bucket_response_time(response_time_ms: float) -> float:
+    """Return the value, in milliseconds, under which Locust's own statistics count a response time.
+
+    Locust's rule keeps two digits (147 ms becomes 150); with this one its UI and CSV files agree with ours.
+    """
+    return representative(round(response_time_ms * 1000)) / 1000
+
+
+def _quieten_locust(options: dict[str, Any]) -> None:
+    """Leave the terminal to perfload's own progress and verdict, unless Locust's tables were asked for."""
+    if not options.get("print_stats") and not options.get("only_summary"):
+        logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
+    logging.getLogger("locust.runners").addFilter(_says_more_than_zero_users)
+
+
+def _says_more_than_zero_users(record: logging.LogRecord) -> bool:
+    """Drop Locust's notes on spawning 0 users: a plan's virtual users are not spawned by Locust."""
+    chatter = ("Ramping to 0 ", "All users spawned: {", "Shape test updating to 0", "Sending spawn jobs of 0")
+    return not record.getMessage().startswith(chatter)
+
+
+installed: Plugin | None = None
+
+
+def install(events: Any) -> Plugin:
+    """Connect perfload with `events`, once per process however many files import it."""
+    global installed  # noqa: PLW0603  # Locust's events are global too
+    if installed is None:
+        installed = Plugin()
+        installed.listen(events)
+    return installed

@@ -1,0 +1,154 @@
+"""Requests, arrivals and metrics of one node, counted into windows of a second.
+
+The caller says which second and phase a sample belongs to: nothing here reads a clock. A window is handed out
+once, when its second is over, and never changes afterwards; `merge` makes a list of windows from many nodes,
+some sent twice, into one in which each counts once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import TypeVar
+
+from perfload.errors import UsageError
+from perfload.histogram import Histogram
+from perfload.model import METRIC_SCALE, AnyWindow, ArrivalWindow, MetricWindow, Window
+
+MAX_REASONS = 50
+"""Distinct failure reasons kept per window; the rest are counted under `OTHER_REASONS`."""
+OTHER_REASONS = "(other reasons)"
+MAX_REASON_LENGTH = 500
+
+AnyWindowT = TypeVar("AnyWindowT", bound=AnyWindow)
+
+
+class _Requests:
+    """The mutable counts behind one `Window`."""
+
+    __slots__ = ("due", "failed", "latency", "reasons", "received_bytes", "service")
+
+    def __init__(self) -> None:
+        self.latency = Histogram()
+        self.service = Histogram()
+        self.failed = Histogram()
+        self.received_bytes = 0
+        self.due: dict[int, list[int]] = {}
+        self.reasons: Counter[str] = Counter()
+
+    def fail(self, latency_us: int, reason: str) -> None:
+        self.failed.record(latency_us)
+        reason = reason[:MAX_REASON_LENGTH]
+        if reason not in self.reasons and len(self.reasons) >= MAX_REASONS:
+            reason = OTHER_REASONS
+        self.reasons[reason] += 1
+
+
+class _Arrivals:
+    """The mutable counts behind one `ArrivalWindow`."""
+
+    __slots__ = ("dropped", "lag")
+
+    def __init__(self) -> None:
+        self.lag = Histogram()
+        self.dropped = 0
+
+
+class Recorder:
+    """Counts what one node does; `take` hands out the windows whose seconds are over."""
+
+    def __init__(self, run_id: str, node: str) -> None:
+        self.run_id = run_id
+        self.node = node
+        self._requests: dict[int, defaultdict[tuple[str, str, str], _Requests]] = {}
+        self._arrivals: defaultdict[tuple[int, str], _Arrivals] = defaultdict(_Arrivals)
+        self._metrics: defaultdict[tuple[int, str, str, str], Histogram] = defaultdict(Histogram)
+
+    def request(
+        self,
+        second: int,
+        phase: str,
+        method: str,
+        name: str,
+        *,
+        latency_us: int,
+        service_us: int,
+        due_second: int,
+        received_bytes: int = 0,
+        reason: str | None = None,
+    ) -> None:
+        """Count one finished request; called once per request, on the hot path.
+
+        `second` is that of its end, `due_second` that of its intended start. A `reason` makes it a failure.
+        """
+        cells = self._requests.get(second)
+        if cells is None:
+            cells = self._requests[second] = defaultdict(_Requests)
+        cell = cells[phase, method, name]
+        due = cell.due.get(due_second)
+        if due is None:
+            due = cell.due[due_second] = [0, 0]
+        cell.received_bytes += received_bytes
+        if reason is None:
+            due[0] += 1
+            cell.latency.record(latency_us)
+            cell.service.record(service_us)
+        else:
+            due[1] += 1
+            cell.fail(latency_us, reason)
+
+    def arrival(self, second: int, phase: str, lag_us: int) -> None:
+        """Count an arrival that was started `lag_us` after its intended time."""
+        self._arrivals[second, phase].lag.record(lag_us)
+
+    def drop(self, second: int, phase: str) -> None:
+        """Count an arrival that was not started because `max_users` were in flight."""
+        self._arrivals[second, phase].dropped += 1
+
+    def metric(self, second: int, phase: str, metric: str, unit: str, value: float) -> None:
+        """Count one value of an author's metric; raises `UsageError` if it is negative or no number."""
+        if not math.isfinite(value) or value < 0:
+            raise UsageError(
+                f"metric {metric!r} was given {value!r}",
+                hint="record(metric, value, unit) takes numbers from 0 up",
+            )
+        self._metrics[second, phase, metric, unit].record(round(value * METRIC_SCALE))
+
+    def take(self, before: int | None = None) -> list[AnyWindow]:
+        """Remove and return the windows of all seconds below `before` (None: all), oldest first."""
+        taken: list[AnyWindow] = []
+        for second in sorted(self._requests):
+            if before is None or second < before:
+                taken += [self._window(second, key, cell) for key, cell in self._requests.pop(second).items()]
+        for second, phase in sorted(self._arrivals):
+            if before is None or second < before:
+                cell = self._arrivals.pop((second, phase))
+                taken.append(ArrivalWindow(self.run_id, self.node, second, phase, cell.lag, cell.dropped))
+        for key in sorted(self._metrics):
+            if before is None or key[0] < before:
+                taken.append(MetricWindow(self.run_id, self.node, *key, self._metrics.pop(key)))
+        return taken
+
+    def _window(self, second: int, key: tuple[str, str, str], cell: _Requests) -> Window:
+        return Window(
+            self.run_id,
+            self.node,
+            second,
+            *key,
+            latency=cell.latency,
+            service=cell.service,
+            failed=cell.failed,
+            received_bytes=cell.received_bytes,
+            due=tuple((due_second, ok, failed) for due_second, (ok, failed) in sorted(cell.due.items())),
+            reasons=tuple(cell.reasons.most_common()),
+        )
+
+
+def merge(windows: Iterable[AnyWindowT]) -> list[AnyWindowT]:
+    """Return `windows` without those that came twice (same key), in order of time.
+
+    Sending again, late or out of order changes nothing: merging is idempotent and commutative.
+    """
+    unique = {window.key: window for window in windows}
+    return sorted(unique.values(), key=lambda window: (window.second, window.key))

@@ -1,0 +1,105 @@
+(function () {
+  "use strict";
+
+  const root = document.documentElement;
+  const figures = JSON.parse(document.getElementById("figures").textContent);
+  const charts = [...document.querySelectorAll("[data-figure]")].filter((chart) => figures[chart.dataset.figure]);
+  const timeCharts = charts.filter((chart) => (figures[chart.dataset.figure].layout.meta || {}).time);
+  const PRINT_WIDTH_PX = 980;
+  const config = {
+    responsive: true,
+    displayModeBar: false,
+  };
+
+  // Colours of text and lines come from the style sheet, so that light, dark and print have one source.
+  function theme() {
+    const style = getComputedStyle(root);
+    const color = (name) => style.getPropertyValue(name).trim();
+    return {
+      "paper_bgcolor": "rgba(0,0,0,0)",
+      "plot_bgcolor": "rgba(0,0,0,0)",
+      "font.color": color("--ink"),
+      "font.family": style.getPropertyValue("--sans").trim(),
+      "font.size": 12,
+      "xaxis.tickfont.color": color("--muted"),
+      "yaxis.tickfont.color": color("--muted"),
+      "yaxis.title.font.color": color("--muted"),
+      "xaxis.gridcolor": color("--grid"),
+      "yaxis.gridcolor": color("--grid"),
+      "xaxis.linecolor": color("--line"),
+      "yaxis.zerolinecolor": color("--line"),
+      "hoverlabel.bgcolor": color("--surface"),
+      "hoverlabel.bordercolor": color("--line"),
+      "hoverlabel.font.color": color("--ink"),
+    };
+  }
+
+  function set(layout, path, value) {
+    const keys = path.split(".");
+    const last = keys.pop();
+    keys.reduce((part, key) => (part[key] = part[key] || {}), layout)[last] = value;
+  }
+
+  function draw(chart) {
+    const figure = figures[chart.dataset.figure];
+    Object.entries(theme()).forEach(([path, value]) => set(figure.layout, path, value));
+    return Plotly.newPlot(chart, figure.data, figure.layout, config);
+  }
+
+  function paint() {
+    charts.forEach((chart) => Plotly.relayout(chart, theme()));
+  }
+
+  // Zooming into one chart over time zooms all of them.
+  let following = false;
+  function follow(event) {
+    const zoom = {};
+    for (const key of ["xaxis.range[0]", "xaxis.range[1]", "xaxis.autorange"]) {
+      if (key in event) zoom[key] = event[key];
+    }
+    if (following || !Object.keys(zoom).length) return;
+    if (zoom["xaxis.autorange"]) {
+      delete zoom["xaxis.autorange"];
+      zoom["xaxis.range"] = figures[this.dataset.figure].layout.meta.range.slice();
+    }
+    following = true;
+    Promise.all(timeCharts.filter((other) => other !== this || zoom["xaxis.range"])
+      .map((other) => Plotly.relayout(other, zoom)))
+      .finally(() => { following = false; });
+  }
+
+  function toggleLog(button) {
+    const chart = document.querySelector('[data-figure="' + button.dataset.log + '"]');
+    const on = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(on));
+    Plotly.relayout(chart, { "yaxis.type": on ? "log" : "linear", "yaxis.autorange": true });
+  }
+
+  let failures = 0;
+  charts.forEach((chart) => {
+    try {
+      draw(chart);
+    } catch (error) {
+      failures += 1;
+      chart.textContent = "This chart could not be drawn: " + error.message;
+    }
+  });
+  timeCharts.forEach((chart) => { if (chart.on) chart.on("plotly_relayout", follow); });
+  document.querySelectorAll("[data-log]").forEach((button) => {
+    button.addEventListener("click", () => toggleLog(button));
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+  addEventListener("beforeprint", () => {
+    root.dataset.theme = "light";
+    charts.forEach((chart) => {
+      const share = chart.closest(".two") ? 0.48 : 1;
+      Plotly.relayout(chart, Object.assign({ width: PRINT_WIDTH_PX * share }, theme()));
+    });
+  });
+  addEventListener("afterprint", () => {
+    delete root.dataset.theme;
+    charts.forEach((chart) => Plotly.relayout(chart, Object.assign({ width: null, autosize: true }, theme())));
+  });
+  root.dataset.charts = String(charts.length - failures);
+  root.dataset.chartFailures = String(failures);
+})();

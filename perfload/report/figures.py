@@ -1,0 +1,376 @@
+"""The report's charts as plotly figures: plain dictionaries in plotly's JSON schema.
+
+They have no colours of text and background: the page sets those for its light and dark theme.
+
+A figure is None when there is nothing to draw; the page says so in words. All charts over time have the same
+x axis (milliseconds since the run's start, shown as mm:ss) and the same bands for the phases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from perfload.histogram import Histogram
+from perfload.model import PhaseSpan, RunRecord
+from perfload.report import series
+from perfload.report.escape import plotly_label, shortened
+from perfload.report.quantities import phase_name
+from perfload.report.series import Series, TimeAxis
+
+BLUE, ORANGE, GREEN, RED, PURPLE, TEAL, PINK, GREY = PALETTE = (
+    "#2f7de1",
+    "#c8751a",
+    "#16936a",
+    "#d9483b",
+    "#8b6fd6",
+    "#178fa3",
+    "#cf4f97",
+    "#7d8794",
+)
+"""Lines for a light and for a dark page: each has a contrast of at least 3:1 with both."""
+
+MAX_NODES = len(PALETTE)
+"""A chart draws this many nodes, those with the highest peaks; more lines cannot be told apart."""
+
+_PLOT_WIDTH_PX = 1040
+_CHARACTER_WIDTH_PX = 6.5
+_STEPS_PER_DECADE = 24
+
+
+class Figure(TypedDict):
+    """What plotly draws."""
+
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+
+
+def build(record: RunRecord) -> dict[str, Figure | None]:
+    """Return every chart of the report by its name."""
+    axis = series.time_axis(record)
+    requests = series.requests(record, axis)
+    arrivals = series.arrivals(record, axis)
+    return {
+        "arrivals": _arrivals(record, axis, arrivals),
+        "users": _users(record, axis),
+        "throughput": _throughput(record, axis, requests),
+        "latency": _latency(record, axis, requests.latency),
+        "spectrum": _spectrum(record),
+        "generator-cpu": _generator_cpu(record, axis),
+        "loop-lag": _loop_lag(record, axis),
+        "arrival-lag": _arrival_lag(record, axis, arrivals.lag),
+        "host": _host(record, axis),
+    }
+
+
+def _arrivals(record: RunRecord, axis: TimeAxis, arrivals: series.Arrivals) -> Figure | None:
+    planned = series.planned_per_s(record.manifest.phases, axis)
+    if not any(planned) and not any(arrivals.started_per_s) and not any(arrivals.dropped_per_s):
+        return None
+    shown = "%{y:,.4~g}/s"
+    traces = [
+        _line(
+            "started",
+            arrivals.started_per_s,
+            axis,
+            BLUE,
+            shown,
+            fill="tozeroy",
+            fillcolor=_tint(BLUE),
+            shape="hv",
+        ),
+        _line("planned", planned, axis, GREY, shown, dash="dash", shape="hv"),
+    ]
+    if any(arrivals.late_per_s):
+        traces.append(_bars("started late (> 5 ms)", arrivals.late_per_s, axis, ORANGE, shown))
+    if any(arrivals.dropped_per_s):
+        traces.append(_bars("dropped (max_users)", arrivals.dropped_per_s, axis, RED, shown))
+    return _over_time(traces, axis, record.manifest.phases, "arrivals per second")
+
+
+def _users(record: RunRecord, axis: TimeAxis) -> Figure | None:
+    in_flight = series.summed(series.readings_by_node(record, axis, "generator", "users"), axis)
+    planned = series.planned_users(record.manifest.phases, axis)
+    if not _has_data(in_flight) and not any(planned):
+        return None
+    traces = [
+        _line("in flight", in_flight, axis, PURPLE, fill="tozeroy", fillcolor=_tint(PURPLE), shape="hv")
+    ]
+    if _has_data(planned):
+        traces.append(_line("planned (closed model)", planned, axis, GREY, dash="dash", shape="hv"))
+    return _over_time(traces, axis, record.manifest.phases, "virtual users")
+
+
+def _throughput(record: RunRecord, axis: TimeAxis, requests: series.Requests) -> Figure | None:
+    if not _has_data(requests.succeeded_per_s):
+        return None
+    shown = "%{y:,.4~g}/s"
+    traces = [
+        _line("succeeded", requests.succeeded_per_s, axis, GREEN, shown, shape="hv"),
+        _bars("failed", requests.failed_per_s, axis, RED, shown),
+    ]
+    return _over_time(traces, axis, record.manifest.phases, "requests per second")
+
+
+def _latency(record: RunRecord, axis: TimeAxis, merged: Sequence[Histogram]) -> Figure | None:
+    if not any(histogram.count for histogram in merged):
+        return None
+    lines = (
+        ("p50", 50, GREEN, "solid"),
+        ("p95", 95, BLUE, "solid"),
+        ("p99", 99, PURPLE, "dash"),
+        ("max", 100, GREY, "dot"),
+    )
+    traces = [
+        _line(name, series.percentile_ms(merged, percent), axis, color, "%{y:,.4~g} ms", dash=dash)
+        for name, percent, color, dash in lines
+    ]
+    return _over_time(traces, axis, record.manifest.phases, "response time, ms", height=340)
+
+
+def _spectrum(record: RunRecord) -> Figure | None:
+    response, service, failed = series.total_latencies(record)
+    lines = (
+        ("response time", response, BLUE, "solid"),
+        ("service time", service, ORANGE, "dash"),
+        ("time to failure", failed, RED, "dot"),
+    )
+    traces = [
+        _spectrum_line(name, merged, color, dash) for name, merged, color, dash in lines if merged.count
+    ]
+    if not traces:
+        return None
+    nines = range(1, 10)
+    layout = _layout("took at most, ms", height=320) | {"hovermode": "closest"}
+    layout["yaxis"]["type"] = "log"
+    layout["xaxis"] = {
+        "type": "log",
+        "tickvals": [1, 2, *(10**exponent for exponent in nines)],
+        "ticktext": ["0 %", "50 %", *(f"{100 - 100 / 10**e:.{max(0, e - 2)}f} %" for e in nines)],
+    }
+    return {"data": traces, "layout": layout}
+
+
+def _spectrum_line(name: str, merged: Histogram, color: str, dash: str) -> dict[str, Any]:
+    """Return the percentiles of `merged`, spaced as in HdrHistogram's plots: 1 / (1 - p) on a log axis."""
+    steps = range(math.ceil(math.log10(merged.count) * _STEPS_PER_DECADE))
+    inverses = [*(10 ** (step / _STEPS_PER_DECADE) for step in steps), float(merged.count)]
+    percents = [*(100 - 100 / inverse for inverse in inverses[:-1]), 100.0]
+    return {
+        "type": "scatter",
+        "mode": "lines" if len(inverses) > 1 else "markers",
+        "name": name,
+        "x": [_rounded(inverse) for inverse in inverses],
+        "y": [_rounded(value / 1000) for value in merged.percentiles(percents)],
+        "customdata": [f"{percent:.6g}" for percent in percents],
+        "line": {"color": color, "dash": dash, "width": 2},
+        "hovertemplate": f"{name}: %{{customdata}} % within %{{y:,.4~g}} ms<extra></extra>",
+    }
+
+
+def _generator_cpu(record: RunRecord, axis: TimeAxis) -> Figure | None:
+    by_node = series.readings_by_node(record, axis, "generator", "cpu_percent")
+    return _by_node(record, axis, by_node, "CPU of one core, %", "%{y:.1f} %")
+
+
+def _loop_lag(record: RunRecord, axis: TimeAxis) -> Figure | None:
+    by_node = series.readings_by_node(record, axis, "generator", "loop_lag_ms")
+    return _by_node(record, axis, by_node, "event-loop lag, ms", "%{y:,.4~g} ms")
+
+
+def _arrival_lag(record: RunRecord, axis: TimeAxis, lag: Sequence[Histogram]) -> Figure | None:
+    if not any(histogram.count for histogram in lag):
+        return None
+    shown = "%{y:,.4~g} ms"
+    traces = [
+        _line("p50", series.percentile_ms(lag, 50), axis, GREEN, shown),
+        _line("p99", series.percentile_ms(lag, 99), axis, PURPLE, shown, dash="dash"),
+    ]
+    return _over_time(traces, axis, record.manifest.phases, "arrival lag, ms", height=240)
+
+
+def _host(record: RunRecord, axis: TimeAxis) -> Figure | None:
+    cpu = series.readings_by_node(record, axis, "host", "cpu_percent")
+    memory = series.readings_by_node(record, axis, "host", "memory_percent")
+    nodes = _busiest(cpu | {node: memory[node] for node in memory.keys() - cpu.keys()})
+    colors = dict(zip(nodes, PALETTE, strict=False))
+    traces = []
+    for what, by_node, dash in (("CPU", cpu, "solid"), ("memory", memory, "dash")):
+        for node in nodes:
+            if node in by_node:
+                name = f"{what}, {_node_label(node)}"
+                traces.append(_line(name, by_node[node], axis, colors[node], "%{y:.1f} %", dash=dash))
+    if not traces:
+        return None
+    figure = _over_time(traces, axis, record.manifest.phases, "host, % in use")
+    figure["layout"]["yaxis"]["range"] = [0, 100]
+    return figure
+
+
+def _by_node(
+    record: RunRecord, axis: TimeAxis, by_node: Mapping[str, Series], title: str, shown: str
+) -> Figure | None:
+    traces = [
+        _line(_node_label(node), by_node[node], axis, color, shown)
+        for node, color in zip(_busiest(by_node), PALETTE, strict=False)
+    ]
+    return _over_time(traces, axis, record.manifest.phases, title, height=240) if traces else None
+
+
+def _busiest(by_node: Mapping[str, Series]) -> list[str]:
+    """Return the `MAX_NODES` nodes with the highest peaks, in the order of their names."""
+
+    def peak(node: str) -> float:
+        return max(value for value in by_node[node] if value is not None)
+
+    return sorted(sorted(by_node, key=peak, reverse=True)[:MAX_NODES])
+
+
+def _node_label(node: str) -> str:
+    return plotly_label(shortened(node, 40))
+
+
+def _has_data(values: Series) -> bool:
+    return any(value is not None for value in values)
+
+
+def _line(
+    name: str,
+    values: Series,
+    axis: TimeAxis,
+    color: str,
+    shown: str = "%{y:,.4~g}",
+    *,
+    dash: str = "solid",
+    shape: str = "linear",
+    **more: str,
+) -> dict[str, Any]:
+    """Return a line with gaps; shape `hv` draws steps, as becomes what is counted or planned per second."""
+    lone = _has_lone_points(values)
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if lone else "lines",
+        "marker": {"size": 4},
+        "name": name,
+        **_points(values, axis),
+        "line": {"color": color, "dash": dash, "width": 1.8, "shape": shape},
+        "connectgaps": False,
+        "hovertemplate": shown,
+        **more,
+    }
+
+
+def _has_lone_points(values: Series) -> bool:
+    """Return whether some value has a gap on both sides: a line alone would not show it."""
+    padded = [None, *values, None]
+    return any(
+        value is not None and before is None and after is None
+        for before, value, after in zip(padded, padded[1:], padded[2:], strict=False)
+    )
+
+
+def _bars(name: str, values: Series, axis: TimeAxis, color: str, shown: str) -> dict[str, Any]:
+    return {
+        "type": "bar",
+        "name": name,
+        **_points(values, axis),
+        "width": axis.bin_s * 1000,
+        "offset": 0,
+        "marker": {"color": color, "line": {"width": 0}},
+        "hovertemplate": shown,
+    }
+
+
+def _points(values: Series, axis: TimeAxis) -> dict[str, Any]:
+    return {
+        "x0": 0,
+        "dx": axis.bin_s * 1000,
+        "y": [None if value is None else _rounded(value) for value in values],
+    }
+
+
+def _rounded(value: float) -> float:
+    """Return `value` to five significant digits: finer than a pixel, and a third of the file's size."""
+    return float(f"{value:.5g}")
+
+
+def _tint(color: str) -> str:
+    red, green, blue = (int(color[index : index + 2], 16) for index in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.14)"
+
+
+def _over_time(
+    traces: list[dict[str, Any]],
+    axis: TimeAxis,
+    phases: Sequence[PhaseSpan],
+    title: str,
+    *,
+    height: int = 280,
+) -> Figure:
+    layout = _layout(title, height=height)
+    clock = "%H:%M:%S" if axis.end_s >= 3600 else "%M:%S"
+    layout["xaxis"] = {
+        "type": "date",
+        "range": [0, axis.end_s * 1000],
+        "tickformat": clock if axis.end_s < 86_400 else "day %-j %H:%M",
+        "hoverformat": clock if axis.end_s < 86_400 else "day %-j %H:%M:%S",
+    }
+    layout["meta"] = {"time": True, "range": [0, axis.end_s * 1000]}
+    layout["shapes"] = [_band(span, index) for index, span in enumerate(phases)]
+    layout["annotations"] = [_band_label(span, axis) for span in phases]
+    return {"data": traces, "layout": layout}
+
+
+def _layout(title: str, *, height: int) -> dict[str, Any]:
+    return {
+        "height": height,
+        "margin": {"l": 64, "r": 16, "t": 26, "b": 36},
+        "hovermode": "x unified",
+        "showlegend": True,
+        "legend": {"orientation": "h", "traceorder": "normal", "x": 0, "y": -0.14, "yanchor": "top"},
+        "bargap": 0,
+        "barmode": "stack",
+        "yaxis": {
+            "title": {"text": title, "font": {"size": 12}},
+            "rangemode": "tozero",
+            "automargin": True,
+            "separatethousands": True,
+            "exponentformat": "none",
+        },
+    }
+
+
+def _band(span: PhaseSpan, index: int) -> dict[str, Any]:
+    return {
+        "type": "rect",
+        "layer": "below",
+        "xref": "x",
+        "yref": "paper",
+        "x0": span.start_s * 1000,
+        "x1": span.end_s * 1000,
+        "y0": 0,
+        "y1": 1,
+        "line": {"width": 0},
+        "fillcolor": "rgba(200,150,40,0.13)"
+        if span.warmup
+        else f"rgba(128,140,160,{0.13 if index % 2 else 0.04})",
+    }
+
+
+def _band_label(span: PhaseSpan, axis: TimeAxis) -> dict[str, Any]:
+    """Return the phase's name above its band, shortened to the band's width; the whole name on hover."""
+    name = phase_name(span.name, warmup=span.warmup)
+    shown_s = max(0.0, min(span.end_s, axis.end_s) - span.start_s)
+    room = int(shown_s / axis.end_s * _PLOT_WIDTH_PX / _CHARACTER_WIDTH_PX)
+    return {
+        "text": plotly_label(shortened(name, room)) if room > 1 else "",
+        "hovertext": plotly_label(name),
+        "showarrow": False,
+        "xref": "x",
+        "yref": "paper",
+        "x": (span.start_s + shown_s / 2) * 1000,
+        "y": 1,
+        "yanchor": "bottom",
+        "font": {"size": 11},
+    }

@@ -1,0 +1,219 @@
+"""The report of one run as a single HTML file that opens with no network.
+
+The page's content security policy allows the two scripts in it, by their hashes, and nothing else: no request
+to anywhere, no inline handler. What comes from outside is escaped as well (`perfload.report.markup`,
+`perfload.report.escape`); the policy is the second lock.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from string import Template
+
+from plotly.offline import get_plotlyjs
+
+from perfload.analysis.schema import Summary
+from perfload.model import RunRecord
+from perfload.report import figures, overview, series, tables
+from perfload.report.escape import script_json
+from perfload.report.figures import Figure
+from perfload.report.markup import Markup, element, escaped, joined
+from perfload.report.prose import GLOSSARY, LEDES
+
+SECTIONS = {
+    "thresholds": "Thresholds",
+    "load": "Load",
+    "throughput": "Throughput",
+    "latency": "Latency",
+    "requests": "Requests",
+    "generator": "Generator",
+    "host": "Host",
+    "method": "Method",
+}
+"""Anchor of each section and its name in the navigation."""
+
+
+def render(record: RunRecord, summary: Summary) -> str:
+    """Return the report of `record`, judged by `summary`, as one HTML document.
+
+    Needs no network, now or when it is opened; the charts over time have a point per second up to
+    `series.MAX_BINS` seconds and wider bins above.
+    """
+    charts = figures.build(record)
+    plotly, script = get_plotlyjs(), _asset("report.js")
+    return Template(_asset("report.html")).substitute(
+        policy=_policy(plotly, script),
+        title=escaped(
+            f"{overview.VERDICTS[summary['verdict']][0]} · {summary['target']['host']} · {summary['run_id']}"
+        ),
+        style=_asset("report.css"),
+        body=_body(record, summary, charts),
+        figures=script_json({name: chart for name, chart in charts.items() if chart}),
+        plotly=plotly,
+        script=script,
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files("perfload.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _policy(*scripts: str) -> str:
+    """Return a policy that lets exactly `scripts` run. Plotly sets styles, hence 'unsafe-inline'."""
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _body(record: RunRecord, summary: Summary, charts: dict[str, Figure | None]) -> Markup:
+    main = element(
+        "main",
+        overview.header(record, summary),
+        _section("thresholds", overview.thresholds(summary)),
+        overview.tiles(summary),
+        _load(summary, charts),
+        _throughput(summary, charts),
+        _latency(charts),
+        _requests(summary),
+        _generator(record, summary, charts),
+        _host(record, charts),
+        _other_monitors(record),
+        _method(record),
+    )
+    return joined([_navigation(summary), main])
+
+
+def _navigation(summary: Summary) -> Markup:
+    links = (element("a", title, href=f"#{anchor}") for anchor, title in SECTIONS.items())
+    return element("nav", element("div", overview.verdict_pill(summary), *links), aria_label="Sections")
+
+
+def _section(anchor: str, *children: str, title: str = "") -> Markup:
+    lede = element("p", LEDES[anchor], class_="lede") if anchor in LEDES else Markup()
+    return element("section", element("h2", title or SECTIONS[anchor]), lede, *children, id=anchor)
+
+
+def _chart(
+    charts: dict[str, Figure | None], name: str, title: str, absent: str, *, log: bool = False
+) -> Markup:
+    """Return the place of a chart, or the sentence `absent` where there is nothing to draw."""
+    figure = charts[name]
+    if figure is None:
+        return joined([element("h3", title), tables.empty(absent)])
+    toggle = Markup()
+    if log:
+        is_log = figure["layout"]["yaxis"].get("type") == "log"
+        toggle = element(
+            "button", "Log scale", type="button", data_log=name, aria_pressed=str(is_log).lower()
+        )
+    height = f"--height: {figure['layout']['height']}px"
+    return element(
+        "figure",
+        element("div", element("h3", title), toggle, class_="head"),
+        element("div", class_="chart", data_figure=name, style=height, role="img", aria_label=title),
+    )
+
+
+def _load(summary: Summary, charts: dict[str, Figure | None]) -> Markup:
+    return _section(
+        "load",
+        _chart(charts, "arrivals", "Arrivals: planned and started", "No arrivals were planned or started."),
+        _chart(charts, "users", "Virtual users in flight", "No generator reported its users."),
+        element("h3", "Phases"),
+        tables.phases(summary),
+        title="Load: planned and started",
+    )
+
+
+def _throughput(summary: Summary, charts: dict[str, Figure | None]) -> Markup:
+    return _section(
+        "throughput",
+        _chart(charts, "throughput", "Requests finished per second", "No request finished."),
+        element("h3", "Failures by reason"),
+        tables.failures(summary),
+        title="Throughput and failures",
+    )
+
+
+def _latency(charts: dict[str, Figure | None]) -> Markup:
+    nothing = "No request succeeded, so there is no response time."
+    return _section(
+        "latency",
+        _chart(charts, "latency", "Response time over time, all requests", nothing, log=True),
+        _chart(
+            charts,
+            "spectrum",
+            "Percentile spectrum: share of the requests that took no longer",
+            nothing,
+            log=True,
+        ),
+    )
+
+
+def _requests(summary: Summary) -> Markup:
+    metrics = Markup()
+    if summary["metrics"]:
+        metrics = joined([element("h3", "Metrics of the scenario"), tables.metrics(summary)])
+    return _section("requests", tables.requests(summary), metrics, title="Requests by phase")
+
+
+def _generator(record: RunRecord, summary: Summary, charts: dict[str, Figure | None]) -> Markup:
+    missing = [gap for gap in series.gaps(record) if gap.source == "generator"]
+    unread = "No generator reported this."
+    damage = element("ul", *(element("li", line) for line in record.damage[: tables.MAX_GAPS]), class_="gaps")
+    return _section(
+        "generator",
+        tables.nodes(summary),
+        joined([element("h3", "Damage to the record"), damage]) if record.damage else Markup(),
+        _chart(
+            charts,
+            "arrival-lag",
+            "Arrival lag: from the intended to the actual start",
+            "No arrivals started.",
+        ),
+        _chart(charts, "generator-cpu", "CPU of each generator process", unread),
+        _chart(charts, "loop-lag", "Event-loop lag of each generator", unread),
+        tables.gaps(missing),
+        title="The generator's own health",
+    )
+
+
+def _host(record: RunRecord, charts: dict[str, Figure | None]) -> Markup:
+    missing = [gap for gap in series.gaps(record) if gap.source == "host"]
+    spreads = [spread for spread in series.reading_spreads(record) if spread.source == "host"]
+    absent = "Not available, for the reasons below." if missing else "No monitor read the host in this run."
+    folded = element(
+        "details", element("summary", "All readings of the host"), element("div", tables.readings(spreads))
+    )
+    return _section(
+        "host",
+        _chart(charts, "host", "CPU and memory", absent),
+        tables.gaps(missing),
+        folded if spreads else Markup(),
+        title="Host CPU and memory",
+    )
+
+
+def _other_monitors(record: RunRecord) -> Markup:
+    shown_above = ("generator", "host")
+    spreads = [spread for spread in series.reading_spreads(record) if spread.source not in shown_above]
+    missing = [gap for gap in series.gaps(record) if gap.source not in shown_above]
+    if not spreads and not missing:
+        return Markup()
+    body = tables.readings(spreads) if spreads else Markup()
+    return _section("monitors", body, tables.gaps(missing), title="Other monitors")
+
+
+def _method(record: RunRecord) -> Markup:
+    terms = (joined([element("dt", term), element("dd", words)]) for term, words in GLOSSARY.items())
+    return _section(
+        "method",
+        element("dl", *terms, class_="prose"),
+        overview.conditions(record.manifest),
+        title="How these numbers are made",
+    )

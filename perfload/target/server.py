@@ -1,0 +1,170 @@
+"""Runs the target: uvicorn around the layers, on a socket that faults can close, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from perfload.target.accounts import Accounts
+from perfload.target.app import Api
+from perfload.target.asgi import Application
+from perfload.target.faults import ActiveFaults, Door, Faults
+from perfload.target.latency import DEFAULTS, LatencyModel, LogNormal
+from perfload.target.listener import ListeningDoor, Port
+from perfload.target.middleware import ControlLayer, FaultLayer, TruthLayer
+from perfload.target.repository import InMemoryModelRepository
+from perfload.target.tokens import TokenIssuer
+from perfload.target.truth import Truth
+
+logger = logging.getLogger(__name__)
+
+_KEEP_ALIVE_S = 120
+"""Longer than any think time: an idle connection that the server closes would look like a fault."""
+_GRACE_S = 1
+"""Seconds that requests in progress get to finish when the target stops."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetOptions:
+    """How to run the target. `port` 0 takes any free one; `accounts` None means the built-in ones."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    accounts: Path | None = None
+    latencies: Mapping[str, LogNormal] = field(default_factory=lambda: dict(DEFAULTS))
+    seed: int = 1
+    faults: Faults = field(default_factory=Faults)
+    token_lifetime_s: float = 3600.0
+    stop_with_stdin: bool = False
+    """Stop when standard input ends: a target that a script started does not outlive it."""
+
+
+def serve(options: TargetOptions, on_ready: Callable[[str], None]) -> Truth:
+    """Run the target until SIGINT or SIGTERM (or the end of standard input); returns what it saw.
+
+    `on_ready` is called once with the URL, when the target accepts connections. Raises `UsageError` when the
+    accounts cannot be read or the port cannot be had.
+    """
+    accounts = Accounts.read(options.accounts)
+    port = Port(options.host, options.port)
+    if not port.is_loopback:
+        logger.warning(
+            "the target listens on %s, where other machines can reach it; its passwords are public",
+            options.host,
+        )
+    door = ListeningDoor(port)
+    truth = Truth()
+    server = _Server(build(options, accounts, truth, door), door, lambda: on_ready(port.url))
+    if options.stop_with_stdin:
+        threading.Thread(target=_stop_at_end_of_stdin, args=(server,), daemon=True).start()
+    _raise_file_limit()
+    asyncio.run(server.serve())
+    return truth
+
+
+def build(options: TargetOptions, accounts: Accounts, truth: Truth, door: Door) -> Application:
+    """Return the whole ASGI application."""
+    faults = ActiveFaults(options.faults, seed=options.seed, clock=time.monotonic, door=door)
+    api = Api(
+        accounts=accounts,
+        tokens=TokenIssuer(secrets.token_bytes(32), options.token_lifetime_s),
+        repository=InMemoryModelRepository(),
+        clock=time.time,
+    )
+    faulty = FaultLayer(api, faults, LatencyModel(options.latencies, options.seed))
+    return ControlLayer(TruthLayer(faulty, truth, time.perf_counter_ns), truth, faults)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but for two things: who opens the listening socket, and what a signal does."""
+
+    def __init__(self, app: Application, door: ListeningDoor, on_ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=HttpToolsProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                # Else a client could claim to be on loopback with a header.
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+        self._door = door
+        self._on_ready = on_ready
+        logging.getLogger("uvicorn.error").addFilter(_is_unexpected)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the door; called once by `serve`."""
+        self.servers = []
+        await self._door.open(self._protocol)
+        self.started = True
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the door, then let requests in progress finish; called once by `serve`."""
+        self._door.close()
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return HttpToolsProtocol(config=self.config, server_state=self.server_state, app_state={})
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop gracefully on SIGINT and SIGTERM.
+
+        uvicorn's own raises the signal again in the end, which kills the process before it tells what it saw.
+        """
+        previous = {
+            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def _is_unexpected(record: logging.LogRecord) -> bool:
+    """Return whether uvicorn's complaint is news: it reports truncated and cancelled requests as bugs."""
+    if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+        return False
+    return "returned without completing response" not in record.getMessage()
+
+
+def _stop_at_end_of_stdin(server: uvicorn.Server) -> None:
+    # os.read and not sys.stdin: a thread that waits in the latter aborts the interpreter at its exit.
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    server.should_exit = True
+
+
+def _raise_file_limit() -> None:
+    """Allow as many connections as the system does: the usual 1,024 would refuse some during a stall."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
