@@ -61,13 +61,16 @@ def encode_window(window: AnyWindow) -> JsonObject:
 
 def decode_window(value: object) -> AnyWindow:
     """Return the window that `encode_window` wrote; raises `ValueError` that says what is wrong."""
-    if not isinstance(value, dict) or value.get("kind") not in _READERS:
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(kind, str) or kind not in _READERS:
         raise ValueError(f"a window has a kind of {', '.join(_READERS)}")
     try:
         head = (_text(value["run"]), _text(value["node"]), _whole(value["second"]), _text(value["phase"]))
-        return _READERS[value["kind"]](head, value)
+        return _READERS[kind](head, value)
     except KeyError as error:
         raise ValueError(f"a window lacks {error}") from error
+    except TypeError as error:
+        raise ValueError(f"a window holds no list of rows where one belongs: {error}") from error
 
 
 _Head = tuple[str, str, int, str]
@@ -126,6 +129,8 @@ def _read_manifest(value: JsonObject) -> Manifest:
     known = {item.name for item in dataclasses.fields(Manifest)}
     plain = {key: item for key, item in value.items() if key in known}
     plain["phases"] = tuple(PhaseSpan(**span) for span in value["phases"])
+    if not plain["phases"]:
+        raise ValueError("it has no phases")
     plain["nodes"] = tuple(NodeRecord(**node) for node in value["nodes"])
     plain["scenarios"] = tuple(_text(path) for path in value["scenarios"])
     plain["thresholds"] = tuple(_text(rule) for rule in value["thresholds"])

@@ -161,7 +161,7 @@ def load(folder: Path) -> RunRecord:
 def _load_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
-        return decode_manifest(json.loads(path.read_text("utf-8")))
+        return decode_manifest(_parse(path.read_text("utf-8")))
     except (FileNotFoundError, NotADirectoryError):
         raise RecordError(
             f"{folder} is no run record: it has no {MANIFEST}",
@@ -172,7 +172,14 @@ def _load_manifest(folder: Path) -> Manifest:
 
 
 def _window_line(line: str) -> AnyWindow:
-    return decode_window(json.loads(line))
+    return decode_window(_parse(line))
+
+
+def _parse(text: str) -> object:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _read_lines(path: Path, decode: Callable[[str], ItemT], damage: list[str]) -> list[ItemT]:
@@ -229,5 +236,6 @@ def _log_line(window: Window) -> str:
     everything = Histogram()
     everything.add(window.latency)
     everything.add(window.failed)
-    tag = urllib.parse.quote(f"{window.phase}|{window.method} {window.name}", safe="/|")
+    name = f"{window.phase}|{window.method} {window.name}"
+    tag = urllib.parse.quote(name, safe="/|", errors="backslashreplace")
     return f"Tag={tag},{window.second:.3f},1.000,{everything.max / 1000:.3f},{everything.encode()}\n"

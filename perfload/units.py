@@ -43,7 +43,7 @@ def _bad_duration(text: object, what: str) -> UsageError:
 
 def format_duration(seconds: float) -> str:
     """Return `seconds` for a person: `"850 ms"`, `"12.5 s"`, `"5 min"`, `"1 h 5 min"`."""
-    if seconds < 1:
+    if seconds < 0.9995:  # what is not rounded up to 1,000 ms
         return f"{seconds * 1000:.3g} ms"
     if seconds < 120:
         return f"{seconds:.4g} s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from perfload.analysis.tally import Tally, counted_phases, load_end_s, ran_s, users_by_second
+from perfload.analysis.tally import Tally, counted_phases, load_end_s, peak_users, ran_s
 from perfload.histogram import Histogram
 from perfload.model import (
     METRIC_SCALE,
@@ -120,10 +120,8 @@ class RecordMeasures:
         return (ran_s(span, ended_s) for span in self._spans(rule))
 
     def _peak_users(self, rule: Rule) -> Observation | None:
-        users = users_by_second(self._record.readings, self._record.manifest.started_at_s)
-        spans = list(self._spans(rule))
-        inside = [n for second, n in users.items() if any(s.start_s <= second < s.end_s for s in spans)]
-        return Observation(max(inside), rule.unit) if inside else None
+        users = peak_users(self._record, self._spans(rule))
+        return None if users is None else Observation(users, rule.unit)
 
 
 class LiveMeasures:

@@ -26,14 +26,14 @@ from perfload.analysis.tally import (
     counted_phases,
     generator_readings,
     load_end_s,
+    peak_users,
     ran_s,
     spread,
-    users_by_second,
 )
 from perfload.analysis.validity import gaps, saturation
 from perfload.errors import ExitCode
 from perfload.histogram import Histogram
-from perfload.model import ALL_PHASES, METRIC_SCALE, NodeRecord, PhaseSpan, RunRecord, Verdict
+from perfload.model import ALL_PHASES, METRIC_SCALE, Manifest, NodeRecord, PhaseSpan, RunRecord, Verdict
 from perfload.thresholds import judge_all, parse_rules
 from perfload.units import format_duration
 
@@ -49,7 +49,7 @@ def summarise(record: RunRecord) -> Summary:
     verdicts = judge_all(rules, RecordMeasures(record))
     invalid = saturation(record)
     missing = gaps(record) + _missed(record, phases)
-    verdict, reasons = _verdict(verdicts, invalid, missing)
+    verdict, reasons = _verdict(manifest, verdicts, invalid, missing)
     return Summary(
         schema=manifest.schema,
         run_id=manifest.run_id,
@@ -84,10 +84,13 @@ def exit_code(summary: Summary) -> ExitCode:
 
 
 def _verdict(
-    verdicts: Sequence[Verdict], invalid: list[str], missing: list[str]
+    manifest: Manifest, verdicts: Sequence[Verdict], invalid: list[str], missing: list[str]
 ) -> tuple[VerdictName, list[str]]:
     """Numbers that cannot be believed come before what they say; a failed goal comes last, but is named."""
     failed = [f"{verdict.rule}: {_failure_words(verdict)}" for verdict in verdicts if not verdict.passed]
+    if manifest.end_reason == "aborted" and not failed:
+        # What was in flight at the abort ended after it, and may have mended the total.
+        failed = [f"aborted: {manifest.end_note}"]
     reasons = invalid + missing + failed
     if invalid:
         return "invalid", reasons
@@ -139,7 +142,7 @@ def _totals(record: RunRecord) -> Totals:
         error_rate_percent=tally.error_rate_percent,
         availability_percent=tally.availability_percent,
         rate_per_s=_rate(tally.count, _counted_s(record)),
-        peak_users=max(users_by_second(record.readings, record.manifest.started_at_s).values(), default=0),
+        peak_users=peak_users(record, (span for span in record.manifest.phases if not span.warmup)) or 0,
         response_time_ms=spread(tally.latency),
         service_time_ms=spread(tally.service),
     )
@@ -155,8 +158,6 @@ def _rate(count: int, duration_s: float) -> float:
 
 
 def _phase(record: RunRecord, span: PhaseSpan) -> PhaseSummary:
-    users = users_by_second(record.readings, record.manifest.started_at_s)
-    during = [value for second, value in users.items() if span.start_s <= second < span.end_s]
     return PhaseSummary(
         name=span.name,
         model=span.model,
@@ -164,7 +165,7 @@ def _phase(record: RunRecord, span: PhaseSpan) -> PhaseSummary:
         duration_s=span.duration_s,
         warmup=span.warmup,
         arrivals=_arrivals(record, span),
-        peak_users=max(during, default=0),
+        peak_users=peak_users(record, [span]) or 0,
     )
 
 

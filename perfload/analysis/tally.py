@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -15,7 +16,7 @@ SPREAD_PERCENTS = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p95": 95.0, "p99": 99
 class Tally:
     """The sum of some windows."""
 
-    __slots__ = ("due", "failed", "latency", "reasons", "received_bytes", "service")
+    __slots__ = ("due", "failed", "latency", "received_bytes", "service")
 
     def __init__(self, windows: Iterable[Window] = ()) -> None:
         self.latency = Histogram()
@@ -24,7 +25,6 @@ class Tally:
         self.received_bytes = 0
         self.due: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
         """second in which requests were due -> [succeeded, failed]"""
-        self.reasons: Counter[str] = Counter()
         for window in windows:
             self.add(window)
 
@@ -38,8 +38,6 @@ class Tally:
             due = self.due[second]
             due[0] += ok
             due[1] += failed
-        for reason, count in window.reasons:
-            self.reasons[reason] += count
 
     @property
     def count(self) -> int:
@@ -96,7 +94,7 @@ def load_end_s(record: RunRecord) -> float:
     Virtual users still in flight may finish later; their time is no part of any rate.
     """
     manifest = record.manifest
-    planned_s = manifest.phases[-1].end_s
+    planned_s = manifest.phases[-1].end_s if manifest.phases else math.inf
     if manifest.ended_at_s is not None:
         return min(planned_s, max(0.0, manifest.ended_at_s - manifest.started_at_s))
     requests = max((window.second + 1 for window in record.windows), default=0)
@@ -114,6 +112,14 @@ def users_by_second(readings: Iterable[Reading], started_at_s: float) -> dict[in
     for (second, _), value in per_node.items():
         users[second] += round(value)
     return dict(users)
+
+
+def peak_users(record: RunRecord, spans: Iterable[PhaseSpan]) -> int | None:
+    """Return the most virtual users in flight at once during `spans`; None when nobody looked."""
+    bounds = [(span.start_s, span.end_s) for span in spans]
+    users = users_by_second(record.readings, record.manifest.started_at_s)
+    inside = (n for second, n in users.items() if any(start <= second < end for start, end in bounds))
+    return max(inside, default=None)
 
 
 def generator_readings(readings: Iterable[Reading], metric: str) -> Iterator[Reading]:

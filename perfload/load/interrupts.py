@@ -1,4 +1,4 @@
-"""Ctrl-C: the first stops the run and still writes the report, the second ends the process at once."""
+"""Ctrl-C and SIGTERM: the first stops the run and still writes the report, the second ends at once."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from perfload.errors import ExitCode, PerfloadError
 
 
 class Interrupts:
-    """Handles SIGINT in a Locust process.
+    """Handles SIGINT and SIGTERM in a Locust process.
 
     Python's own handler raises KeyboardInterrupt wherever the process happens to be, also in the middle of a
-    user's request, whose result is lost then. This one raises it in the main greenlet, which waits.
+    user's request, whose result is lost then. This one raises it in the main greenlet, which waits. Locust's own
+    SIGTERM handler is installed too late: headless, with a shape, only after the run.
     """
 
     def __init__(self) -> None:
         self.received = False
-        self.on_first: Callable[[], None] = lambda: None
 
     def install(self) -> None:
-        """Take over SIGINT, except where the process was told to ignore it."""
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, self._handle)
+        """Take over both signals, except where the process was told to ignore one."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
 
     def _handle(self, _signal: int, _frame: Any) -> None:
         if self.received:
@@ -38,7 +39,6 @@ class Interrupts:
             )
             os._exit(ExitCode.INTERRUPTED)
         self.received = True
-        self.on_first()
         hub = get_hub()
         hub.loop.run_callback_threadsafe(hub.parent.throw, KeyboardInterrupt)
 

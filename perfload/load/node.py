@@ -116,7 +116,7 @@ class Node:
         gevent.killall(self._greenlets)
         self._timer.close()
         gc.unfreeze()
-        self._sink(Batch(self.recorder.take(), self._readings(), idle=True, final=True))
+        self._sink(Batch(self.recorder.take(), self._readings(self.clock.now_s()), idle=True, final=True))
 
     def record(self, metric: str, value: float, unit: str) -> None:
         """Record a scenario author's metric, in the phase of the virtual user that calls."""
@@ -135,10 +135,11 @@ class Node:
             while (rest_s := second - self.clock.now_s()) > 0:
                 gevent.sleep(rest_s)
             idle = self._dispatcher is not None and self._dispatcher.idle
-            self._sink(Batch(self.recorder.take(before=second), self._readings(), idle=idle))
+            self._sink(Batch(self.recorder.take(before=second), self._readings(second - 0.5), idle=idle))
 
-    def _readings(self) -> list[Reading]:
-        at_s = self.clock.epoch_s(self.clock.now_s() - 0.001)  # belongs to the second that has just ended
+    def _readings(self, t_s: float) -> list[Reading]:
+        """Return what was seen since the last call, as of second `t_s`: that of every node is the same."""
+        at_s = self.clock.epoch_s(t_s)
         measured = self._pulse.take()
         return [
             Reading(at_s, self.assignment.node, "generator", metric, unit, value)

@@ -39,7 +39,7 @@ class NodeState:
 
 
 class Run:
-    """Keeps the record of one run: takes what the nodes deliver, watches abort rules, knows when it is over."""
+    """Keeps the record of one run: takes what nodes deliver, watches abort rules, knows when it is over."""
 
     def __init__(self, manifest: Manifest, config: Config, plan: Plan | None) -> None:
         """Make the record's folder and start the monitors; raises `RecordError` if it cannot be written."""

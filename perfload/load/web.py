@@ -13,7 +13,7 @@ logger = logging.getLogger("perfload")
 
 
 def guard(web_ui: Any, check_host: Callable[[str | None], None]) -> None:
-    """Have the UI refuse hosts that are not allowed or do not answer, and posts that come from other pages."""
+    """Have the UI refuse hosts that are not allowed or do not answer, and posts from other pages."""
     from flask import jsonify, make_response, request
 
     def refuse() -> Any:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-import perfload
+from perfload.child import child_environment
 from perfload.errors import RecordError
 from perfload.monitors.sampler import check_node, parse_plans
 
@@ -59,7 +57,7 @@ class SamplerProcess:
                     stdout=subprocess.DEVNULL,
                     stderr=stderr,
                     bufsize=0,
-                    env=_child_environment(environment or {}),
+                    env=child_environment(environment),
                     start_new_session=True,
                 )
         except OSError as error:
@@ -99,18 +97,3 @@ class SamplerProcess:
             if not self._log.stat().st_size:
                 self._log.unlink()
         return self._process.returncode
-
-
-def _child_environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Return the child's environment: ours, `added`, and where perfload is.
-
-    The child runs with `-P`, so that no `redis.py` in the current folder poses as the client library; with
-    that it would no longer find a perfload that runs from its checkout.
-    """
-    environment = {**os.environ, **added}
-    root = str(Path(perfload.__file__).resolve().parent.parent)
-    # An installed perfload is found anyway, and site-packages must not come before the standard library.
-    if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
-        paths = [root, environment.get("PYTHONPATH", "")]
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-    return environment

@@ -65,7 +65,7 @@ def _request_cells(request: RequestSummary, *, first: bool, warmup: bool) -> tup
     name = request_name(request["method"], request["name"])
     return (
         name if first else element("span", name, class_="unseen"),
-        "all phases" if request["phase"] == ALL_PHASES else phase_name(request["phase"], warmup=warmup),
+        "total" if request["phase"] == ALL_PHASES else phase_name(request["phase"], warmup=warmup),
         count(request["count"]),
         _failed(request["failures"]),
         percent(100 * request["failures"] / request["count"] if request["count"] else None).removesuffix(

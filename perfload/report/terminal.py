@@ -96,7 +96,9 @@ class _Page:
             return
         yield self._styled(title, "head")
         for line in aligned(columns, grid, self.width - len(_INDENT)):
-            yield (_INDENT + _INDENT.join(self._styled(cell.text, cell.style) for cell in line)).rstrip()
+            ending = Cell(line[-1].text.rstrip(), line[-1].style)
+            shown = (self._styled(cell.text, cell.style) for cell in (*line[:-1], ending))
+            yield (_INDENT + _INDENT.join(shown)).rstrip()
 
     def _failures(self, failures: list[FailureSummary]) -> Iterator[str]:
         most = sorted(failures, key=lambda failure: -failure["count"])
@@ -115,7 +117,7 @@ class _Page:
         return wrapped(visible(text), self.width, first=first, rest=" " * len(first))
 
     def _styled(self, text: str, style: str) -> str:
-        return f"{_STYLES[style]}{text}{_RESET}" if self.color and style else text
+        return f"{_STYLES[style]}{text}{_RESET}" if self.color and style and text else text
 
 
 def _what(summary: Summary) -> str:

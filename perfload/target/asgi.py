@@ -1,7 +1,7 @@
 """The little of HTTP and ASGI that the target needs: requests and responses as values, errors as exceptions.
 
-A framework is not used on purpose: the target shares the machine with the load generator, and FastAPI costs
-three times the processor time per request of these few lines (measured; see docs/target.md).
+A framework is not used on purpose: the target shares the machine with the load generator, and FastAPI would
+cost 40 % more processor time per request (measured; see docs/target.md).
 """
 
 from __future__ import annotations

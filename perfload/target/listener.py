@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from perfload.errors import UsageError
 from perfload.target.faults import Span
@@ -17,6 +18,7 @@ from perfload.target.faults import Span
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
+_RETRY_S = 0.1
 
 
 class Port:
@@ -101,19 +103,23 @@ def _cannot_listen(host: str, port: int, error: OSError | OverflowError) -> Usag
 
 
 class ListeningDoor:
-    """The `Door` of a running server: its listening socket on `port`."""
+    """The `Door` of a running server: its listening socket on `port`.
+
+    It accepts connections itself: an `asyncio.Server` that is closed loses those that it has just accepted,
+    and their clients wait for ever. Every method but the constructor is called from the event loop.
+    """
 
     def __init__(self, port: Port) -> None:
         self._port = port
         self._factory: Callable[[], asyncio.Protocol] | None = None
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._timers: list[asyncio.TimerHandle] = []
-        self._opening: asyncio.Task[None] | None = None
+        self._connecting: set[asyncio.Task[Any]] = set()
 
-    async def open(self, factory: Callable[[], asyncio.Protocol]) -> None:
-        """Listen, and let `factory` make the protocol of each connection."""
+    def open(self, factory: Callable[[], asyncio.Protocol]) -> None:
+        """Listen, and let `factory` make the protocol of each connection; raises `UsageError`."""
+        self._listen()
         self._factory = factory
-        await self._open()
 
     def close(self) -> None:
         """Stop listening for good; connections stay."""
@@ -126,30 +132,57 @@ class ListeningDoor:
         """See `Door.refuse`."""
         self._cancel()
         loop = asyncio.get_running_loop()
-        self._timers = [
-            loop.call_later(span.at_s, self._shut),
-            loop.call_later(span.at_s + span.duration_s, self.reopen),
-        ]
+        if span.at_s > 0:
+            self._timers.append(loop.call_later(span.at_s, self._shut))
+        else:
+            # Before the request that started it is answered: its client finds the port closed.
+            self._shut()
+        self._timers.append(loop.call_later(span.at_s + span.duration_s, self.reopen))
 
     def reopen(self) -> None:
         """See `Door.reopen`."""
         self._cancel()
-        if self._factory is not None and self._server is None and self._opening is None:
-            self._opening = asyncio.get_running_loop().create_task(self._open())
+        if self._factory is None or self._listener is not None:
+            return
+        try:
+            self._listen()
+        except UsageError as error:
+            logger.error("the target cannot listen again, and keeps trying: %s", error)
+            self._timers.append(asyncio.get_running_loop().call_later(_RETRY_S, self.reopen))
+
+    def _listen(self) -> None:
+        self._listener = self._port.listen()
+        self._listener.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     def _shut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
 
-    async def _open(self) -> None:
-        assert self._factory is not None
-        try:
-            self._server = await asyncio.get_running_loop().create_server(
-                self._factory, sock=self._port.listen(), backlog=BACKLOG
-            )
-        finally:
-            self._opening = None
+    def _accept(self) -> None:
+        """Take every connection that waits, as the loop found the listening socket readable."""
+        loop = asyncio.get_running_loop()
+        while self._listener is not None and self._factory is not None:
+            try:
+                connection, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                # Most likely out of file descriptors: trying on at once would keep the processor busy.
+                logger.error("the target cannot accept connections for a moment: %s", error)
+                loop.remove_reader(self._listener)
+                loop.call_later(_RETRY_S, self._accept_again)
+                return
+            connection.setblocking(False)
+            task = loop.create_task(loop.connect_accepted_socket(self._factory, connection))
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    def _accept_again(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     def _cancel(self) -> None:
         for timer in self._timers:

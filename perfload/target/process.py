@@ -11,7 +11,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from perfload.errors import PerfloadError, TargetUnreachable
 
@@ -34,24 +34,19 @@ class TargetProcess:
         self._arguments = arguments
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[str] | None = None
-        # Opened to append: the two processes share its position, and reading it here moves that.
-        self._stderr = tempfile.TemporaryFile("a+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._stderr: IO[str] | None = None
+        self._log = ""
         # Loopback never goes through the proxy of the environment.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self.url = ""
         """The target's address, such as `http://127.0.0.1:40123`; empty until it is started."""
 
     def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._stderr.close()
 
     @property
     def pid(self) -> int:
@@ -61,14 +56,18 @@ class TargetProcess:
     @property
     def log(self) -> str:
         """What the target has written to standard error; after `stop`, with the table of what it saw."""
-        self._stderr.seek(0)
-        return self._stderr.read()
+        if self._stderr is not None:
+            self._stderr.seek(0)
+            self._log = self._stderr.read()
+        return self._log
 
     def start(self) -> None:
         """Start the target and wait until it accepts connections.
 
         Raises `PerfloadError`, with the end of its standard error, when it ends or is not ready in time.
         """
+        # Opened to append: the two processes share its position, and reading it here moves that.
+        self._stderr = tempfile.TemporaryFile("a+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [*_COMMAND, "--port", "0", "--stop-with-stdin", *self._arguments],
             stdin=subprocess.PIPE,
@@ -99,7 +98,20 @@ class TargetProcess:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+        if self._stderr is not None:
+            self._log = self.log
+            self._stderr.close()
+            self._stderr = None
         return process.returncode
+
+    def wait(self, timeout_s: float) -> int:
+        """Return the exit code once the target has ended by itself; raises `PerfloadError` if it does not."""
+        try:
+            return self._running().wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise PerfloadError(
+                f"the target still runs after {timeout_s:g} s", hint="stop() ends it"
+            ) from error
 
     def truth(self) -> dict[str, Any]:
         """Return what the target saw: `GET /_truth`."""

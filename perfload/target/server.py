@@ -72,7 +72,9 @@ def serve(options: TargetOptions, on_ready: Callable[[str], None]) -> Truth:
     if options.stop_with_stdin:
         threading.Thread(target=_stop_at_end_of_stdin, args=(server,), daemon=True).start()
     _raise_file_limit()
-    asyncio.run(server.serve())
+    # The door watches its socket with add_reader, which not every loop of every platform has.
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(server.serve())
     return truth
 
 
@@ -115,7 +117,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the door; called once by `serve`."""
         self.servers = []
-        await self._door.open(self._protocol)
+        self._door.open(self._protocol)
         self.started = True
         self._on_ready()
 

@@ -19,10 +19,18 @@ from tests.unit.report.records import (
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=10000 "
-    "--window-size=1280,2000"
-).split()
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--virtual-time-budget=10000",
+    "--window-size=1280,2000",
+)
 MARK = "<script>document.documentElement.dataset.hacked=1</script>"
 
 pytestmark = [
@@ -107,3 +115,32 @@ def test_the_mark_would_be_seen_without_the_policy(opened):
         html.replace("Content-Security-Policy", "X-None", 1).replace("<main>", f"<main>{MARK}", 1)
     )
     assert root_attributes(dom)["data-hacked"] == "1"
+
+
+ZOOM = """<script>
+const chart = (name) => document.querySelector(`[data-figure="${name}"]`);
+const state = (key, value) => { document.documentElement.dataset[key] = JSON.stringify(value); };
+document.querySelector('[data-log="latency"]').click();
+Plotly.relayout(chart("latency"), {"xaxis.range[0]": 20000, "xaxis.range[1]": 40000}).then(() => {
+  setTimeout(() => {
+    state("zoomed", chart("host").layout.xaxis.range.map(Number));
+    state("spectrum", chart("spectrum").layout.xaxis.type);
+    state("scale", chart("latency").layout.yaxis.type);
+    Plotly.relayout(chart("host"), {"xaxis.autorange": true}).then(() => {
+      setTimeout(() => state("reset", chart("latency").layout.xaxis.range.map(Number)), 200);
+    });
+  }, 200);
+});
+</script></body>"""
+
+
+def test_zooming_one_chart_over_time_zooms_all_and_latency_turns_logarithmic(opened):
+    html = render(five_phase_record(), five_phase_summary())
+    html = html.replace("Content-Security-Policy", "X-None", 1)  # to let the script below run
+    dom, console = opened(ZOOM.join(html.rsplit("</body>", 1)))
+    root = root_attributes(dom)
+    assert console == []
+    assert root["data-zoomed"] == "[20000,40000]"
+    assert root["data-spectrum"] == '"log"'
+    assert root["data-scale"] == '"log"'
+    assert root["data-reset"] == "[0,65000]"

@@ -52,19 +52,12 @@
 
   // Zooming into one chart over time zooms all of them.
   let following = false;
-  function follow(event) {
-    const zoom = {};
-    for (const key of ["xaxis.range[0]", "xaxis.range[1]", "xaxis.autorange"]) {
-      if (key in event) zoom[key] = event[key];
-    }
-    if (following || !Object.keys(zoom).length) return;
-    if (zoom["xaxis.autorange"]) {
-      delete zoom["xaxis.autorange"];
-      zoom["xaxis.range"] = figures[this.dataset.figure].layout.meta.range.slice();
-    }
+  function follow(chart, event) {
+    const whole = event["xaxis.autorange"];
+    if (following || !(whole || "xaxis.range[0]" in event || "xaxis.range" in event)) return;
+    const range = whole ? figures[chart.dataset.figure].layout.meta.range : chart.layout.xaxis.range;
     following = true;
-    Promise.all(timeCharts.filter((other) => other !== this || zoom["xaxis.range"])
-      .map((other) => Plotly.relayout(other, zoom)))
+    Promise.all(timeCharts.map((each) => Plotly.relayout(each, { "xaxis.range": range.slice() })))
       .finally(() => { following = false; });
   }
 
@@ -84,7 +77,9 @@
       chart.textContent = "This chart could not be drawn: " + error.message;
     }
   });
-  timeCharts.forEach((chart) => { if (chart.on) chart.on("plotly_relayout", follow); });
+  timeCharts.forEach((chart) => {
+    if (chart.on) chart.on("plotly_relayout", (event) => follow(chart, event));
+  });
   document.querySelectorAll("[data-log]").forEach((button) => {
     button.addEventListener("click", () => toggleLog(button));
   });

@@ -3,6 +3,7 @@ import re
 import pytest
 
 from perfload.report.layout import columns_of, fitted, wrapped
+from perfload.report.quantities import NOTHING
 from perfload.report.terminal import render_verdict
 from tests.unit.report.records import empty_summary, five_phase_summary, hostile_summary
 
@@ -38,7 +39,7 @@ def test_thresholds_show_status_rule_observed_and_limit():
     assert [line.split() for line in shown[at + 3 : at + 6]] == [
         ["FAIL", "p95", "<", "500ms", "812", "ms", "500", "ms"],
         ["pass", "error_rate", "<", "1%", "0.17", "%", "1", "%"],
-        ["NO", "DATA", "p99(GET", "/nowhere)", "<", "3s", "–", "3.00", "s"],
+        ["NO", "DATA", "p99(GET", "/nowhere)", "<", "3s", NOTHING, "3.00", "s"],
     ]
 
 
@@ -53,7 +54,9 @@ def test_a_closed_phase_shows_no_arrivals():
     summary = five_phase_summary()
     summary["phases"][2]["model"] = "users"
     assert any(
-        line.split()[:6] == ["Normal", "load", "(users)", "–", "–", "–"] for line in lines(summary) if line
+        line.split()[:6] == ["Normal", "load", "(users)", NOTHING, NOTHING, NOTHING]
+        for line in lines(summary)
+        if line
     )
 
 
@@ -121,7 +124,7 @@ def test_an_empty_run_has_no_empty_tables():
 
 def test_wide_and_combining_characters_count_as_the_terminal_shows_them():
     assert [columns_of(text) for text in ("abc", "模型", "e\u0301", "🚀", "👩\u200d")] == [3, 4, 1, 2, 2]
-    assert fitted("模型模型模型", 7) == "模…型"
+    assert fitted("模型模型模型", 7) == "模型…型"
     assert fitted("GET /api/very/long/path", 12) == "GET /a…/path"
     assert fitted("short", 5) == "short"
 

@@ -1,0 +1,190 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfload.codec import (
+    decode_histogram,
+    decode_manifest,
+    decode_window,
+    encode_histogram,
+    encode_manifest,
+    encode_window,
+)
+from perfload.histogram import Histogram
+from perfload.model import (
+    SCHEMA_VERSION,
+    AnyWindow,
+    ArrivalWindow,
+    Manifest,
+    MetricWindow,
+    NodeRecord,
+    PhaseSpan,
+    Window,
+)
+
+ANY_TEXT = st.one_of(st.text(max_size=20), st.just("half \ud800 of a character"))
+COUNTS = st.integers(0, 10**12)
+SECONDS = st.integers(-5, 10**6)
+HISTOGRAMS = st.builds(Histogram, st.lists(st.integers(0, 2**53), max_size=20))
+
+HEADS = {"run_id": ANY_TEXT, "node": ANY_TEXT, "second": SECONDS, "phase": ANY_TEXT}
+REQUESTS = st.builds(
+    Window,
+    **HEADS,
+    method=ANY_TEXT,
+    name=ANY_TEXT,
+    latency=HISTOGRAMS,
+    service=HISTOGRAMS,
+    failed=HISTOGRAMS,
+    received_bytes=COUNTS,
+    due=st.lists(st.tuples(SECONDS, COUNTS, COUNTS), max_size=3).map(tuple),
+    reasons=st.lists(st.tuples(ANY_TEXT, COUNTS), max_size=3).map(tuple),
+)
+ARRIVALS = st.builds(ArrivalWindow, **HEADS, lag=HISTOGRAMS, dropped=COUNTS)
+METRICS = st.builds(MetricWindow, **HEADS, metric=ANY_TEXT, unit=ANY_TEXT, values=HISTOGRAMS)
+WINDOWS = st.one_of(REQUESTS, ARRIVALS, METRICS)
+
+NUMBERS = st.floats(0, 1e9)
+SPANS = st.builds(
+    PhaseSpan,
+    name=ANY_TEXT,
+    start_s=NUMBERS,
+    duration_s=NUMBERS,
+    model=st.sampled_from(["arrivals", "users", "pause"]),
+    start=NUMBERS,
+    end=NUMBERS,
+    planned=COUNTS,
+    warmup=st.booleans(),
+)
+NODES = st.builds(
+    NodeRecord,
+    node=ANY_TEXT,
+    index=st.integers(0, 99),
+    complete=st.booleans(),
+    last_second=SECONDS,
+    note=ANY_TEXT,
+)
+TEXTS = st.lists(ANY_TEXT, max_size=3).map(tuple)
+PLAIN = st.one_of(ANY_TEXT, st.booleans(), st.integers(0, 9), NUMBERS)
+MANIFESTS = st.builds(
+    Manifest,
+    run_id=ANY_TEXT,
+    started_at_s=NUMBERS,
+    host=ANY_TEXT,
+    scenarios=TEXTS,
+    shape=ANY_TEXT,
+    phases=st.lists(SPANS, min_size=1, max_size=3).map(tuple),
+    thresholds=TEXTS,
+    time_scale=NUMBERS,
+    max_lag_p95_ms=NUMBERS,
+    max_generator_cpu_percent=NUMBERS,
+    options=st.dictionaries(ANY_TEXT, PLAIN, max_size=3),
+    environment=st.dictionaries(ANY_TEXT, PLAIN, max_size=3),
+    nodes=st.lists(NODES, max_size=3).map(tuple),
+    ended_at_s=st.one_of(st.none(), NUMBERS),
+    end_reason=st.sampled_from(["running", "finished", "stopped", "interrupted", "aborted", "failed"]),
+    end_note=ANY_TEXT,
+)
+
+
+def through_json(value: object) -> object:
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+@given(WINDOWS)
+def test_every_window_survives_the_round_trip(window: AnyWindow) -> None:
+    assert decode_window(through_json(encode_window(window))) == window
+
+
+@given(MANIFESTS)
+def test_every_manifest_survives_the_round_trip(manifest: Manifest) -> None:
+    assert decode_manifest(through_json(encode_manifest(manifest))) == manifest
+
+
+def test_an_empty_histogram_takes_no_room() -> None:
+    assert encode_histogram(Histogram()) is None
+    assert decode_histogram(None) == Histogram()
+
+
+WINDOW = encode_window(
+    Window("run", "node", 3, "Load", "GET", "/a", Histogram([1000]), Histogram([900]), Histogram())
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "weather"}, "a window has a kind of requests, arrivals, metric"),
+        ({"kind": ["requests"]}, "a window has a kind of"),
+        ({"second": "3"}, "'3' is no whole number"),
+        ({"second": True}, "True is no whole number"),
+        ({"second": 3.0}, "3.0 is no whole number"),
+        ({"node": None}, "None is no text"),
+        ({"latency": "x"}, "a histogram is null or"),
+        ({"latency": ["x", 1, 1, 1]}, "not an encoded histogram"),
+        ({"latency": [Histogram([5]).encode(), 5, 5, "5"]}, "'5' is no whole number"),
+        ({"due": None}, "no list of rows"),
+        ({"due": [7]}, "no list of rows"),
+        ({"due": [[7, 1]]}, "not enough values"),
+        ({"reasons": 5}, "no list of rows"),
+        ({"bytes": None}, "None is no whole number"),
+    ],
+)
+def test_a_window_that_was_tampered_with_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        decode_window(WINDOW | change)
+
+
+@pytest.mark.parametrize("field", sorted(WINDOW.keys() - {"kind"}))
+def test_a_window_that_lacks_a_field_is_refused_by_its_name(field: str) -> None:
+    with pytest.raises(ValueError, match=f"^a window lacks '{field}'$"):
+        decode_window({key: value for key, value in WINDOW.items() if key != field})
+
+
+@pytest.mark.parametrize("value", [None, 5, "requests", ["requests"], {}])
+def test_what_is_no_window_at_all_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="a window has a kind of"):
+        decode_window(value)
+
+
+MANIFEST = encode_manifest(
+    Manifest(
+        run_id="run",
+        started_at_s=1.0,
+        host="http://localhost",
+        scenarios=("A",),
+        shape="",
+        phases=(PhaseSpan("Load", 0.0, 10.0, "arrivals", 1.0, 1.0, 10),),
+        thresholds=(),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": SCHEMA_VERSION + 1}, f"schema {SCHEMA_VERSION + 1}; this perfload reads up to"),
+        ({"schema": "1"}, "schema '1'"),
+        ({"schema": None}, "schema None"),
+        ({"phases": [{"name": "Load"}]}, "it lacks or mistakes"),
+        ({"phases": []}, "it has no phases"),
+        ({"nodes": 5}, "it lacks or mistakes"),
+        ({"thresholds": [5]}, "5 is no text"),
+        ({"end_reason": "bored"}, "unknown reason 'bored'"),
+    ],
+)
+def test_a_manifest_that_cannot_be_understood_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        decode_manifest(MANIFEST | change)
+
+
+def test_a_manifest_that_lacks_a_field_is_refused_by_its_name() -> None:
+    with pytest.raises(ValueError, match="lacks or mistakes 'nodes'"):
+        decode_manifest({key: value for key, value in MANIFEST.items() if key != "nodes"})
+
+
+def test_a_field_that_a_later_perfload_added_is_ignored() -> None:
+    later = MANIFEST | {"weather": "fine"}
+    assert decode_manifest(later) == decode_manifest(MANIFEST)
