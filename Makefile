@@ -1,32 +1,43 @@
-# The commands of this project; the README says what each does without make.
+# The commands of this project; the README says what each of them does without make.
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
-STAMP := $(VENV)/.installed
-# An activated environment must not leak into ours.
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest -q
+
+# An environment that is already activated must not leak into ours.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: demo test check setup clean
+.PHONY: demo test check clean
 
-demo: $(STAMP)  ## start a target, load it, write the report
+demo: $(VENV)/.ready  ## start a target, load it, judge it, write the report
 	@$(BIN)/perfload demo
 
-test: $(STAMP) setup  ## every test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+test: $(VENV)/.ready-dev  ## every test
+	@scripts/install-test-servers
+	$(PYTEST) tests/unit -n 2
+	$(PYTEST) tests/load
+	$(PYTEST) tests/integration -n 2 -m "not timing"
+	$(PYTEST) tests/integration -m timing
 
-check: $(STAMP)  ## lint, types
+check: $(VENV)/.ready-dev  ## lint, types and docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-setup:
-	@scripts/install-test-servers
-
-$(STAMP): pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing perfload into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[target,dev]'
-	@touch $(STAMP)
+	$(PYTEST) tests/unit/test_docs.py tests/unit/test_layers.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(BIN)/python:
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready: pyproject.toml | $(BIN)/python
+	@echo "Installing perfload into $(VENV) ..."
+	@$(PIP) install --editable '.[target]'
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml | $(BIN)/python
+	@echo "Installing perfload and its tools into $(VENV) ..."
+	@$(PIP) install --editable '.[target,dev]'
+	@touch $@ $(VENV)/.ready

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast, get_args
 
 from perfload.histogram import Histogram
@@ -55,7 +55,8 @@ def encode_window(window: AnyWindow) -> JsonObject:
             "reasons": [list(row) for row in window.reasons],
         }
     if isinstance(window, ArrivalWindow):
-        return head | {"lag": encode_histogram(window.lag), "dropped": window.dropped}
+        errors = [list(row) for row in window.errors]
+        return head | {"lag": encode_histogram(window.lag), "dropped": window.dropped, "errors": errors}
     return head | {"metric": window.metric, "unit": window.unit, "values": encode_histogram(window.values)}
 
 
@@ -86,12 +87,17 @@ def _read_requests(head: _Head, value: JsonObject) -> Window:
         failed=decode_histogram(value["failed"]),
         received_bytes=_whole(value["bytes"]),
         due=tuple((_whole(second), _whole(ok), _whole(failed)) for second, ok, failed in value["due"]),
-        reasons=tuple((_text(reason), _whole(count)) for reason, count in value["reasons"]),
+        reasons=_counts(value["reasons"]),
     )
 
 
 def _read_arrivals(head: _Head, value: JsonObject) -> ArrivalWindow:
-    return ArrivalWindow(*head, lag=decode_histogram(value["lag"]), dropped=_whole(value["dropped"]))
+    return ArrivalWindow(
+        *head,
+        lag=decode_histogram(value["lag"]),
+        dropped=_whole(value["dropped"]),
+        errors=_counts(value["errors"]),
+    )
 
 
 def _read_metric(head: _Head, value: JsonObject) -> MetricWindow:
@@ -137,6 +143,10 @@ def _read_manifest(value: JsonObject) -> Manifest:
     if value["end_reason"] not in get_args(EndReason):
         raise ValueError(f"it ended for an unknown reason {value['end_reason']!r}")
     return Manifest(**cast(Mapping[str, Any], plain))
+
+
+def _counts(rows: Iterable[Any]) -> tuple[tuple[str, int], ...]:
+    return tuple((_text(reason), _whole(count)) for reason, count in rows)
 
 
 def _text(value: object) -> str:

@@ -191,7 +191,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class ArrivalWindow:
-    """The arrivals that one node started or dropped in one second of the run; merge key as in `Window`."""
+    """What became of one node's virtual users in one second of the run; merge key as in `Window`."""
 
     run_id: str
     node: str
@@ -200,6 +200,8 @@ class ArrivalWindow:
     lag: Histogram
     """Microseconds from the intended to the actual start; its count is the number of arrivals started."""
     dropped: int = 0
+    errors: tuple[tuple[str, int], ...] = ()
+    """(reason, count) of virtual users that failed in the scenario's own code, not in a request."""
 
     @property
     def key(self) -> tuple[str, str, int, str, str, str]:

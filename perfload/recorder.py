@@ -37,22 +37,23 @@ class _Requests:
         self.due: dict[int, list[int]] = {}
         self.reasons: Counter[str] = Counter()
 
-    def fail(self, latency_us: int, reason: str) -> None:
-        self.failed.record(latency_us)
-        reason = reason[:MAX_REASON_LENGTH]
-        if reason not in self.reasons and len(self.reasons) >= MAX_REASONS:
-            reason = OTHER_REASONS
-        self.reasons[reason] += 1
-
 
 class _Arrivals:
     """The mutable counts behind one `ArrivalWindow`."""
 
-    __slots__ = ("dropped", "lag")
+    __slots__ = ("dropped", "errors", "lag")
 
     def __init__(self) -> None:
         self.lag = Histogram()
         self.dropped = 0
+        self.errors: Counter[str] = Counter()
+
+
+def _count_reason(reasons: Counter[str], reason: str) -> None:
+    reason = reason[:MAX_REASON_LENGTH]
+    if reason not in reasons and len(reasons) >= MAX_REASONS:
+        reason = OTHER_REASONS
+    reasons[reason] += 1
 
 
 class Recorder:
@@ -96,7 +97,8 @@ class Recorder:
             cell.service.record(service_us)
         else:
             due[1] += 1
-            cell.fail(latency_us, reason)
+            cell.failed.record(latency_us)
+            _count_reason(cell.reasons, reason)
 
     def arrival(self, second: int, phase: str, lag_us: int) -> None:
         """Count an arrival that was started `lag_us` after its intended time."""
@@ -105,6 +107,10 @@ class Recorder:
     def drop(self, second: int, phase: str) -> None:
         """Count an arrival that was not started because `max_users` were in flight."""
         self._arrivals[second, phase].dropped += 1
+
+    def scenario_error(self, second: int, phase: str, reason: str) -> None:
+        """Count a virtual user whose own code failed: an exception in a task, no data row left."""
+        _count_reason(self._arrivals[second, phase].errors, reason)
 
     def metric(self, second: int, phase: str, metric: str, unit: str, value: float) -> None:
         """Count one value of an author's metric; raises `UsageError` if it is negative or no number."""
@@ -124,7 +130,9 @@ class Recorder:
         for second, phase in sorted(self._arrivals):
             if before is None or second < before:
                 cell = self._arrivals.pop((second, phase))
-                taken.append(ArrivalWindow(self.run_id, self.node, second, phase, cell.lag, cell.dropped))
+                errors = tuple(cell.errors.most_common())
+                window = ArrivalWindow(self.run_id, self.node, second, phase, cell.lag, cell.dropped, errors)
+                taken.append(window)
         for key in sorted(self._metrics):
             if before is None or key[0] < before:
                 taken.append(MetricWindow(self.run_id, self.node, *key, self._metrics.pop(key)))

@@ -30,7 +30,7 @@ from perfload.analysis.tally import (
     ran_s,
     spread,
 )
-from perfload.analysis.validity import gaps, saturation
+from perfload.analysis.validity import gaps, saturation, scenario_errors
 from perfload.errors import ExitCode
 from perfload.histogram import Histogram
 from perfload.model import ALL_PHASES, METRIC_SCALE, Manifest, NodeRecord, PhaseSpan, RunRecord, Verdict
@@ -47,7 +47,7 @@ def summarise(record: RunRecord) -> Summary:
     phases = [_phase(record, span) for span in manifest.phases]
     rules = parse_rules(manifest.thresholds, phases=[span.name for span in manifest.phases])
     verdicts = judge_all(rules, RecordMeasures(record))
-    invalid = saturation(record)
+    invalid = saturation(record) + scenario_errors(record)
     missing = gaps(record) + _missed(record, phases)
     verdict, reasons = _verdict(manifest, verdicts, invalid, missing)
     return Summary(
@@ -110,9 +110,9 @@ def _missed(record: RunRecord, phases: list[PhaseSummary]) -> list[str]:
     missed = sum(phase["arrivals"]["missed"] for phase in phases)
     if not missed or record.manifest.end_reason in ("aborted", "interrupted", "running"):
         return []  # an abort is a verdict of its own; the other two are named as such already
-    return [
-        f"{missed:,} planned arrivals were never started: the run ended before its plan, or lost a generator"
-    ]
+    if record.manifest.end_reason == "stopped":
+        return [f"the run was stopped before its plan had ended: {missed:,} arrivals were never started"]
+    return [f"{missed:,} planned arrivals were never started: a load generator was lost or failed"]
 
 
 def _notes(record: RunRecord) -> Iterator[str]:

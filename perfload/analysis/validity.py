@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from perfload.analysis.tally import generator_readings
@@ -52,6 +52,14 @@ def _busy_nodes(readings: Sequence[Reading], limit_percent: float) -> Iterator[s
                 f"the load generator {node} was saturated: its process used {worst:.0f} % of a core or more "
                 f"for {SUSTAINED_READINGS} readings in a row (limit {limit_percent:.0f} %)"
             )
+
+
+def scenario_errors(record: RunRecord) -> list[str]:
+    """Return, in words, what went wrong in the scenario's own code: its users did not do what was asked."""
+    counts: Counter[str] = Counter()
+    for window in record.arrivals:
+        counts.update(dict(window.errors))
+    return [f"the scenario itself failed {count:,} times: {reason}" for reason, count in counts.most_common()]
 
 
 def gaps(record: RunRecord) -> list[str]:

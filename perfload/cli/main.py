@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import perfload
-from perfload.cli import demo, report, run, target
+from perfload.cli import demo, output, report, run, target
 from perfload.errors import ExitCode, PerfloadError
 
 VERBS: dict[str, ModuleType] = {"demo": demo, "run": run, "target": target, "report": report}
@@ -61,9 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has left, as `head` does; there is nobody to tell.
-        sys.stderr.close()
+        # Whoever read our output has left, as `head` does; a verb with a verdict uses `output.show`.
+        output.discard()
         return int(ExitCode.PASSED)
+    finally:
+        output.flush()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from perfload import store
 from perfload.analysis.summary import exit_code, summarise
+from perfload.cli.output import show
 from perfload.errors import RecordError
 from perfload.report import html, terminal
 
@@ -39,9 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
             hint="free space or fix permissions",
         ) from error
     if arguments.json:
-        print(summary_text, end="")
+        show(summary_text.rstrip())
     else:
         width = shutil.get_terminal_size((100, 24)).columns
-        print(terminal.render_verdict(summary, width=width, color=sys.stdout.isatty()))
-        print(f"\nReport: {folder / store.REPORT}")
+        show(terminal.render_verdict(summary, width=width, color=sys.stdout.isatty()))
+        show(f"\nReport: {folder / store.REPORT}")
     return int(exit_code(summary))

@@ -9,6 +9,7 @@ from gevent import getcurrent
 from locust.exception import CatchResponseError
 from locust.stats import StatsError
 
+from perfload.errors import PerfloadError
 from perfload.load.clock import RunClock
 from perfload.model import PhaseSpan
 from perfload.recorder import Recorder
@@ -70,6 +71,14 @@ class RequestBridge:
             received_bytes=response_length or 0,
             reason=None if exception is None else reason_of(exception),
         )
+
+    def on_user_error(self, exception: Exception, **_: Any) -> None:
+        """Record an exception in a scenario's own code; the listener of Locust's `user_error` event."""
+        now_s = self._clock.now_s()
+        visit = getattr(getcurrent(), "perfload_visit", None)
+        phase = self._phase_at(now_s) if visit is None else visit.phase
+        reason = exception.message if isinstance(exception, PerfloadError) else reason_of(exception)
+        self._recorder.scenario_error(int(now_s), phase, reason)
 
     def _phase_at(self, t_s: float) -> str:
         """Return the phase of second `t_s`: nearly always that of the last request."""

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import gevent
 from gevent.event import Event
 from locust.exception import RPCError
 
@@ -65,24 +66,27 @@ class Outbox:
         self._run_id = run_id
         self._send = send
         self._number = 0
-        self._waiting: OrderedDict[int, dict[str, Any]] = OrderedDict()
-        self._sent_s = 0.0
+        self._waiting: dict[int, dict[str, Any]] = {}
+        self._sent_s: dict[int, float] = {}
+        """When each of those that wait was last sent."""
         self._empty = Event()
+        self._empty.set()
 
     def put(self, batch: Batch) -> None:
         """Send `batch`, and again whatever has waited too long for its acknowledgement."""
         self._number += 1
         self._empty.clear()
-        overdue = bool(self._waiting) and time.monotonic() - self._sent_s > RESEND_AFTER_S
         self._waiting[self._number] = encode_batch(self._number, self._run_id, batch)
-        for data in list(self._waiting.values()) if overdue else [self._waiting[self._number]]:
-            self._try(data)
-        if overdue or len(self._waiting) == 1:
-            self._sent_s = time.monotonic()
+        long_ago_s = time.monotonic() - RESEND_AFTER_S
+        for number in list(self._waiting):
+            # Sending may switch to the greenlet that handles acknowledgements.
+            if number in self._waiting and self._sent_s.get(number, -math.inf) < long_ago_s:
+                self._try(number)
 
-    def _try(self, data: dict[str, Any]) -> None:
+    def _try(self, number: int) -> None:
+        self._sent_s[number] = time.monotonic()
         try:
-            self._send(BATCH, data)
+            self._send(BATCH, self._waiting[number])
         except RPCError as error:
             logger.warning("results could not be sent to the master and will be sent again: %s", error)
 
@@ -90,7 +94,7 @@ class Outbox:
         """Forget batch `number`, which the master has."""
         if run_id == self._run_id:
             self._waiting.pop(number, None)
-            self._sent_s = time.monotonic()
+            self._sent_s.pop(number, None)
         if not self._waiting:
             self._empty.set()
 
@@ -100,8 +104,9 @@ class Outbox:
         while not self._empty.wait(min(RESEND_AFTER_S, timeout_s)):
             if time.monotonic() >= deadline_s:
                 return False
-            for data in list(self._waiting.values()):
-                self._try(data)
+            for number in list(self._waiting):
+                if number in self._waiting:
+                    self._try(number)
         return True
 
 
@@ -165,7 +170,13 @@ class MasterLink:
         self._runner.send_message(START, dataclasses.asdict(assignment), client_id=client_id)
 
     def receive(self, client_id: str, data: Mapping[str, Any]) -> None:
-        """Take a batch into the record and acknowledge it; one that is already there is only acknowledged."""
+        """Take a batch into the record and acknowledge it; one that is already there is only acknowledged.
+
+        What a slow worker still sends of an earlier run has no place here: its numbers are not this run's.
+        """
+        if data["run"] != self._run.folder.name:
+            logger.warning("late results of run %s came from %s and were left out", data["run"], client_id)
+            return
         node = self._node(client_id)
         inbox = self._inboxes.setdefault(node, Inbox())
         batch = decode_batch(data)
@@ -213,8 +224,14 @@ class WorkerLink:
         """Return the sink for the run that has been assigned."""
         if self.assignment is None:
             raise ValueError("no run has been assigned")
-        self._outbox = Outbox(self.assignment.run_id, self._runner.send_message)
-        return self._outbox.put
+        outbox = self._outbox = Outbox(self.assignment.run_id, self._runner.send_message)
+
+        def deliver(batch: Batch) -> None:
+            outbox.put(batch)
+            if batch.final:  # there is no next batch to notice that this one, or one before it, was lost
+                gevent.spawn(outbox.flush, FINAL_DEADLINE_S)
+
+        return deliver
 
     def flush(self, timeout_s: float) -> None:
         """Wait until the master has everything, before this process ends."""

@@ -63,8 +63,9 @@ class DataFeeder:
                 f"{self._path} has no row left that no other user has; this node's share: {self._size} rows",
                 hint="add rows, lower the number of users, or use order='sequential'",
             )
-        row = self._mine.pop(0)
-        user.greenlet.link(lambda _greenlet: self._mine.append(row))
+        mine = self._mine  # the next run has other rows, to which this one is not given back
+        row = mine.pop(0)
+        user.greenlet.link(lambda _greenlet: mine.append(row))
         return row
 
 

@@ -18,8 +18,8 @@ class Interrupts:
     """Handles SIGINT and SIGTERM in a Locust process.
 
     Python's own handler raises KeyboardInterrupt wherever the process happens to be, also in the middle of a
-    user's request, whose result is lost then. This one raises it in the main greenlet, which waits. Locust's own
-    SIGTERM handler is installed too late: headless, with a shape, only after the run.
+    user's request, whose result is lost then. This one raises it in the main greenlet, which waits. Locust's
+    own SIGTERM handler is installed too late: headless, with a shape, only after the run.
     """
 
     def __init__(self) -> None:

@@ -94,6 +94,7 @@ class Node:
         gc.collect()
         gc.freeze()
         self._environment.events.request.add_listener(self._bridge.on_request)
+        self._environment.events.user_error.add_listener(self._bridge.on_user_error)
         self._spawn(self._pulse.run)
         self._spawn(self._report_seconds)
         if self._dispatcher is not None:
@@ -113,6 +114,7 @@ class Node:
     def finish(self) -> None:
         """Stop, and hand over everything that is left as the final batch."""
         self._environment.events.request.remove_listener(self._bridge.on_request)
+        self._environment.events.user_error.remove_listener(self._bridge.on_user_error)
         gevent.killall(self._greenlets)
         self._timer.close()
         gc.unfreeze()

@@ -92,11 +92,12 @@ class Plugin:
             runner.register_message(BATCH, self._on_batch)
         if not environment.host and not any(user.host for user in environment.user_classes):
             environment.host = self.config.host or None
+        logging.getLogger("locust.runners").addFilter(_says_more_than_zero_users)
         self._check_plan()
         self._interrupts.install()
         if options.get("headless"):
             self._check_target()
-            _quieten_locust(options)
+            _quieten_tables(options)
         elif environment.host:
             check_host(environment.host, self.config.host_rules)
         if web_ui is not None:
@@ -163,7 +164,7 @@ class Plugin:
         )
         run = self.run = Run(record, self.config, plan)
         if plan is not None:
-            self.environment.shape_class.is_over = run.is_over
+            self.environment.shape_class.is_over = self._is_over
         if is_master:
             self._master_link = MasterLink(runner, run)
             self._master_link.begin(record.run_id, self.config.seed)
@@ -175,6 +176,10 @@ class Plugin:
             self.node.start()
         self._ticker = gevent.spawn(self._tick, run)
         logger.info("run %s has started; its record is %s", record.run_id, run.folder)
+
+    def _is_over(self) -> bool:
+        """Answer the shape's ticks; the first one comes before its run has started."""
+        return self.run is not None and self.run.is_over()
 
     def _start_worker(self, link: WorkerLink) -> None:
         if link.assignment is None:
@@ -277,11 +282,10 @@ def bucket_response_time(response_time_ms: float) -> float:
     return representative(round(response_time_ms * 1000)) / 1000
 
 
-def _quieten_locust(options: dict[str, Any]) -> None:
+def _quieten_tables(options: dict[str, Any]) -> None:
     """Leave the terminal to perfload's own progress and verdict, unless Locust's tables were asked for."""
     if not options.get("print_stats") and not options.get("only_summary"):
         logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
-    logging.getLogger("locust.runners").addFilter(_says_more_than_zero_users)
 
 
 def _says_more_than_zero_users(record: logging.LogRecord) -> bool:

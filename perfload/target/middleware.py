@@ -30,9 +30,15 @@ from perfload.target.truth import Truth
 
 CONTROL_PREFIX = "/_"
 
+RECEIVED_NS = "perfload.received_ns"
+"""Key of the scope under which a server says when the request's first bytes came in."""
+
 
 class TruthLayer:
-    """Counts and times every request, whatever becomes of it. `clock_ns` is `time.perf_counter_ns`."""
+    """Counts and times every request, whatever becomes of it. `clock_ns` is `time.perf_counter_ns`.
+
+    Time begins with the request's first bytes if the server noted that, else when the request gets here.
+    """
 
     def __init__(self, app: Application, truth: Truth, clock_ns: Callable[[], int]) -> None:
         self._app = app
@@ -41,7 +47,7 @@ class TruthLayer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on and count it; its time ends when its last byte is handed over."""
-        start_ns = self._clock_ns()
+        start_ns = scope.get(RECEIVED_NS) or self._clock_ns()
         found = find(scope["method"], scope["path"])
         row = self._truth.begin(found[0].name if found else UNMATCHED)
         status = 0
@@ -80,6 +86,7 @@ class FaultLayer:
         self._app = app
         self._faults = faults
         self._latencies = latencies
+        self._stall_over: asyncio.Event | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on, or answer it with the fault that it drew."""
@@ -109,8 +116,17 @@ class FaultLayer:
             await asyncio.sleep(delay_s)
 
     async def _outlast_stall(self) -> None:
+        """Wait while there is a stall; whoever came first gets on first when it ends."""
         while (left_s := self._faults.stall_left_s()) > 0:
-            await asyncio.sleep(left_s)
+            if self._stall_over is None:
+                self._stall_over = asyncio.Event()
+                asyncio.get_running_loop().call_later(left_s, self._end_stall)
+            await self._stall_over.wait()
+
+    def _end_stall(self) -> None:
+        if self._stall_over is not None:
+            self._stall_over.set()
+        self._stall_over = None
 
     def _paced(self, send: Send, faults: Faults, *, is_truncated: bool) -> Send:
         async def paced(message: Message) -> None:

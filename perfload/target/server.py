@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -25,7 +26,7 @@ from perfload.target.asgi import Application
 from perfload.target.faults import ActiveFaults, Door, Faults
 from perfload.target.latency import DEFAULTS, LatencyModel, LogNormal
 from perfload.target.listener import ListeningDoor, Port
-from perfload.target.middleware import ControlLayer, FaultLayer, TruthLayer
+from perfload.target.middleware import RECEIVED_NS, ControlLayer, FaultLayer, TruthLayer
 from perfload.target.repository import InMemoryModelRepository
 from perfload.target.tokens import TokenIssuer
 from perfload.target.truth import Truth
@@ -127,7 +128,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
-        return HttpToolsProtocol(config=self.config, server_state=self.server_state, app_state={})
+        return _StampingProtocol(config=self.config, server_state=self.server_state, app_state={})
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -143,6 +144,23 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+class _StampingProtocol(HttpToolsProtocol):
+    """Notes when a request's first bytes came in: from then on its client is waiting for this server."""
+
+    _received_ns = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Read the clock before anything is parsed."""
+        self._received_ns = time.perf_counter_ns()
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Hand the time on with the request that begins in these bytes."""
+        super().on_message_begin()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # ours is not in its TypedDict
+        scope[RECEIVED_NS] = self._received_ns
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:

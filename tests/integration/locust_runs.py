@@ -90,7 +90,9 @@ class LocustProcess:
 
 
 @contextmanager
-def locust(*arguments: object, cwd: Path, environment: dict[str, str] | None = None) -> Iterator[LocustProcess]:
+def locust(
+    *arguments: object, cwd: Path, environment: dict[str, str] | None = None
+) -> Iterator[LocustProcess]:
     """Run Locust for the length of a with-block."""
     process = LocustProcess(*arguments, cwd=cwd, environment=environment)
     try:

@@ -69,7 +69,7 @@ def test_alone(tmp_path: Path, shape: Path) -> None:
 
 
 def check_locust_percentiles(summary: dict[str, Any], csv_rows: dict[str, dict[str, str]]) -> None:
-    """Locust counts failures into its times, so only what never failed can be compared; it cuts to whole ms."""
+    """Locust counts failures into its times and cuts them to whole milliseconds."""
     for name, row in requests_of(summary).items():
         service, theirs = row["service_time_ms"], csv_rows[name]
         assert float(theirs["Max Response Time"]) >= service["max"] - 0.001

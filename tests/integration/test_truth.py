@@ -9,12 +9,12 @@ import pytest
 from perfload.target.process import TargetProcess
 from tests.integration.locust_runs import AI_MODELS, requests_of, run_locust
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("timing")]
+pytestmark = [pytest.mark.integration, pytest.mark.timing]
 
 LOGIN = "POST /api/auth/login"
 
 SCENARIO = """
-from locust import constant, constant_throughput, task
+from locust import between, constant, constant_throughput, task
 from perfload.load import HttpUser
 
 class Login(HttpUser):
@@ -51,8 +51,13 @@ def test_a_fixed_delay_is_reported_within_a_millisecond_of_the_targets_own_histo
     Closed, with connections kept: what a new connection costs is part of a response time but the target
     cannot see it.
     """
-    tries = [_errors_ms(tmp_path / str(attempt)) for attempt in range(3)]
-    assert any(within for _, within in tries), tries
+    tries = []
+    for attempt in range(5):
+        errors_ms, is_within = _errors_ms(tmp_path / str(attempt))
+        if is_within:
+            return
+        tries.append(errors_ms)
+    pytest.fail(f"reported - true, ms: {tries}")
 
 
 def _errors_ms(folder: Path) -> tuple[dict[str, float], bool]:
@@ -62,11 +67,12 @@ def _errors_ms(folder: Path) -> tuple[dict[str, float], bool]:
     """
     folder.mkdir()
     with TargetProcess("--delay", "50ms") as target:
-        arguments = ("-u", "4", "-r", "4", "-t", "8s")
-        finished = run_locust("-f", scenario(folder, "constant(0.02)"), "-H", target.url, *arguments, cwd=folder)
+        # Two users, out of step: what waits in line for the other's response is no fault of the measurement.
+        arguments = ("-H", target.url, "-u", "2", "-r", "2", "-t", "12s")
+        finished = run_locust("-f", scenario(folder, "between(0.01, 0.06)"), *arguments, cwd=folder)
         truth = target.truth()["endpoints"][LOGIN]
     row = requests_of(finished.summary)[LOGIN]
-    assert row["count"] == truth["received"] > 300
+    assert row["count"] == truth["received"] > 200
     errors = {}
     within = True
     for percentile in ("p50", "p99"):
@@ -101,22 +107,27 @@ def test_the_computed_truth_of_a_stall_is_that_of_the_field() -> None:
 
 
 def test_a_stall_is_seen_by_everyone_who_would_have_come_in_it(tmp_path: Path) -> None:
-    """5 s of 20 s at 100 arrivals/s: the open model reports the truth; ten closed users at 10/s do not notice."""
+    """5 s of 20 s at 100 arrivals/s: the open model reports the truth; closed users do not notice."""
     truth = stalled_latencies_ms(100, 20, 5, 50)
     with TargetProcess("--delay", "50ms", "--stall", "5s@5s") as target:
         files = f"{scenario(tmp_path, 'constant(0)')},{shape(tmp_path, OPEN_STALL)}"
         opened = run_locust("-f", files, "-H", target.url, cwd=tmp_path).summary
+        own = target.truth()["endpoints"][LOGIN]["latency"]
     response = requests_of(opened)[LOGIN]["response_time_ms"]
     assert requests_of(opened)[LOGIN]["count"] == 2000
-    for name, percent in (("p50", 50.0), ("p95", 95.0), ("p99", 99.0)):
-        # 100 ms: the target and the generator share a busy machine while 500 users wait and then all leave.
-        assert response[name] == pytest.approx(rank(truth, percent), abs=100), name
+    for name, percent in (("p95", 95.0), ("p99", 99.0)):
+        # The schedule knows no queue, but 500 users who have waited are answered one after the other.
+        assert response[name] == pytest.approx(rank(truth, percent), rel=0.05), name
+        assert response[name] == pytest.approx(own[f"{name}_ms"], abs=50), name
+    assert response["p50"] == pytest.approx(50, abs=10)
 
     closed_folder = tmp_path / "closed"
     closed_folder.mkdir()
     with TargetProcess("--delay", "50ms", "--stall", "5s@5s") as target:
         arguments = ("-u", "10", "-r", "10", "-t", "20s", "-H", target.url)
-        closed = run_locust("-f", scenario(tmp_path, "constant_throughput(10)"), *arguments, cwd=closed_folder).summary
+        closed = run_locust(
+            "-f", scenario(tmp_path, "constant_throughput(10)"), *arguments, cwd=closed_folder
+        ).summary
     hidden = requests_of(closed)[LOGIN]["response_time_ms"]
     assert hidden["p99"] < 200
     assert requests_of(closed)[LOGIN]["count"] <= 1550  # a quarter of the load was never offered

@@ -27,6 +27,7 @@ from perfload.model import (
 ANY_TEXT = st.one_of(st.text(max_size=20), st.just("half \ud800 of a character"))
 COUNTS = st.integers(0, 10**12)
 SECONDS = st.integers(-5, 10**6)
+REASONS = st.lists(st.tuples(ANY_TEXT, COUNTS), max_size=3).map(tuple)
 HISTOGRAMS = st.builds(Histogram, st.lists(st.integers(0, 2**53), max_size=20))
 
 HEADS = {"run_id": ANY_TEXT, "node": ANY_TEXT, "second": SECONDS, "phase": ANY_TEXT}
@@ -40,9 +41,9 @@ REQUESTS = st.builds(
     failed=HISTOGRAMS,
     received_bytes=COUNTS,
     due=st.lists(st.tuples(SECONDS, COUNTS, COUNTS), max_size=3).map(tuple),
-    reasons=st.lists(st.tuples(ANY_TEXT, COUNTS), max_size=3).map(tuple),
+    reasons=REASONS,
 )
-ARRIVALS = st.builds(ArrivalWindow, **HEADS, lag=HISTOGRAMS, dropped=COUNTS)
+ARRIVALS = st.builds(ArrivalWindow, **HEADS, lag=HISTOGRAMS, dropped=COUNTS, errors=REASONS)
 METRICS = st.builds(MetricWindow, **HEADS, metric=ANY_TEXT, unit=ANY_TEXT, values=HISTOGRAMS)
 WINDOWS = st.one_of(REQUESTS, ARRIVALS, METRICS)
 

@@ -273,7 +273,7 @@ def test_phases_account_for_every_planned_arrival() -> None:
     ]
     assert summary["verdict"] == "incomplete"
     assert summary["reasons"] == [
-        "1 planned arrivals were never started: the run ended before its plan, or lost a generator"
+        "1 planned arrivals were never started: a load generator was lost or failed"
     ]
 
 
@@ -476,6 +476,25 @@ def test_invalid_comes_before_incomplete_and_failed_but_all_are_named() -> None:
 )
 def test_incomplete_says_what_is_missing(change: dict[str, object], reason: str, code: ExitCode) -> None:
     assert judged(**change) == ("incomplete", [reason], code)  # type: ignore[arg-type]
+
+
+def test_a_run_that_was_stopped_early_says_how_many_arrivals_it_misses() -> None:
+    manifest = replace(MANIFEST, end_reason="stopped", ended_at_s=STARTED_AT_S + 4)
+    summary = summarise(replace(RECORD, manifest=manifest, arrivals=RECORD.arrivals[:4]))
+    assert (summary["verdict"], summary["reasons"], exit_code(summary)) == (
+        "incomplete",
+        ["the run was stopped before its plan had ended: 6 arrivals were never started"],
+        ExitCode.INVALID,
+    )
+
+
+def test_a_run_whose_scenario_is_broken_is_invalid() -> None:
+    broken = replace(arrivals(5, "Load", []), errors=(("KeyError('token')", 3),))
+    assert judged(more=(broken,)) == (
+        "invalid",
+        ["the scenario itself failed 3 times: KeyError('token')"],
+        ExitCode.INVALID,
+    )
 
 
 def test_an_interrupted_run_has_its_own_code_whatever_its_thresholds_say() -> None:

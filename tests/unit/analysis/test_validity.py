@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from perfload.analysis.validity import MIN_ARRIVALS, SUSTAINED_READINGS, gaps, saturation
+from perfload.analysis.validity import MIN_ARRIVALS, SUSTAINED_READINGS, gaps, saturation, scenario_errors
 from perfload.histogram import Histogram
 from perfload.model import ArrivalWindow, Manifest, NodeRecord, PhaseSpan, Reading, RunRecord, Window
 
@@ -92,6 +92,18 @@ def test_every_saturated_node_is_named() -> None:
     readings = (*cpu([95] * 5, "worker-1"), *cpu([99] * 5, "worker-0"), *cpu([5] * 5, "worker-2"))
     found = saturation(RunRecord(MANIFEST, readings=readings))
     assert [reason.split()[3] for reason in found] == ["worker-0", "worker-1"]
+
+
+def test_errors_of_the_scenario_are_added_up_the_most_frequent_first() -> None:
+    windows = (
+        replace(arrivals("Load", [1]), errors=(("KeyError('a')", 2), ("no row left", 1))),
+        replace(arrivals("Peak", [1], "worker-1"), errors=(("no row left", 2_000),)),
+        arrivals("Peak", [1]),
+    )
+    assert scenario_errors(RunRecord(MANIFEST, arrivals=windows)) == [
+        "the scenario itself failed 2,001 times: no row left",
+        "the scenario itself failed 2 times: KeyError('a')",
+    ]
 
 
 def test_nothing_is_missing_from_a_whole_record() -> None:

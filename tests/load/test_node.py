@@ -1,0 +1,161 @@
+"""One whole load generator on a real runner, over two seconds."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import pytest
+from gevent.event import Event
+from locust import User, constant, task
+
+import perfload.load
+from perfload.errors import UsageError
+from perfload.load import plugin
+from perfload.load.node import Assignment, Batch, Node
+from perfload.model import ArrivalWindow, MetricWindow, Phase, Window
+from perfload.plan import Plan
+
+PLAN = Plan(
+    [
+        Phase(name="First", duration=0.5, arrival_count=20),
+        Phase(name="Second", duration=0.6, arrival_count=30),
+    ]
+)
+
+
+class Visitor(User):
+    wait_time = constant(0)
+
+    @task
+    def ask(self) -> None:
+        perfload.load.record("tokens", 1.5, "1")
+        self.environment.events.request.fire(
+            request_type="GET",
+            name="/a",
+            response_time=1.0,
+            response_length=10,
+            exception=None,
+            context={},
+            start_time=time.time(),
+        )
+
+
+def make_node(
+    environment: Any, batches: list[Batch], heard: Event, plan: Plan = PLAN, count: int = 1
+) -> Node:
+    def sink(batch: Batch) -> None:
+        batches.append(batch)
+        if batch.idle:
+            heard.set()
+
+    # It began 0.8 s ago, as on a node that hears of it late: what was due by now is started at once.
+    assignment = Assignment("run-1", "local", 0, count, started_at_s=time.time() - 0.8, seed=1)
+    return Node(environment, assignment, plan, plan.spans, sink)
+
+
+def test_a_node_hands_over_every_second_and_the_rest_at_the_end(
+    make_environment: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[Batch] = []
+    idle = Event()
+    environment = make_environment(Visitor)
+    node = make_node(environment, batches, idle)
+    monkeypatch.setattr(plugin.installed, "node", node)
+    node.start()
+    idle.wait()
+    perfload.load.record("tokens", 4, "1")  # by nobody in particular: in the phase of its time
+    node.finish()
+
+    assert [batch.final for batch in batches] == [False] * (len(batches) - 1) + [True]
+    windows = [window for batch in batches for window in batch.windows]
+    assert len({window.key for window in windows}) == len(windows)
+    for batch, second in zip(batches[:-1], range(len(batches) - 1), strict=True):
+        assert {window.second for window in batch.windows} <= {second}
+    started = sum(window.lag.count for window in windows if isinstance(window, ArrivalWindow))
+    asked = dict.fromkeys(("First", "Second"), 0)
+    noted = dict.fromkeys(("First", "Second"), 0)
+    for window in windows:
+        if isinstance(window, Window):
+            asked[window.phase] += window.count
+        elif isinstance(window, MetricWindow):
+            noted[window.phase] += window.values.count
+    assert started == 50
+    assert asked == {"First": 20, "Second": 30}
+    assert noted == {"First": 20, "Second": 31}
+
+    readings = [reading for batch in batches[:-1] for reading in batch.readings]
+    assert {(reading.node, reading.source, reading.metric, reading.unit) for reading in readings} == {
+        ("local", "generator", "users", "users"),
+        ("local", "generator", "cpu_percent", "%"),
+        ("local", "generator", "loop_lag_ms", "ms"),
+    }
+    offsets_s = [reading.at_s - node.clock.started_at_s for reading in readings]
+    assert offsets_s == pytest.approx([second + 0.5 for second in range(len(batches) - 1) for _ in range(3)])
+
+    environment.events.request.fire(
+        request_type="GET", name="/late", response_time=1.0, response_length=1, exception=None, context={}
+    )
+    assert node.recorder.take() == []  # a finished node listens no more
+
+
+def test_after_stop_arrivals_nobody_comes_and_whoever_is_here_may_finish(
+    make_environment: Callable[..., Any],
+) -> None:
+    gate = Event()
+    finished: list[bool] = []
+
+    class Slow(User):
+        wait_time = constant(0)
+
+        @task
+        def work(self) -> None:
+            arrived.set()
+            gate.wait()
+            finished.append(True)
+
+    arrived = Event()
+    batches: list[Batch] = []
+    environment = make_environment(Slow)
+    plan = Plan([Phase(name="Load", duration=60, arrival_rate=50)])
+    node = make_node(environment, batches, Event(), plan)
+    node.start()
+    arrived.wait()
+    node.stop_arrivals()
+    here = len(environment.runner.user_greenlets)
+    gevent.sleep(0.1)  # five more would have come
+    assert len(environment.runner.user_greenlets) == here
+    gate.set()
+    environment.runner.user_greenlets.join()
+    node.finish()
+    assert len(finished) == here
+    windows = [window for batch in batches for window in batch.windows if isinstance(window, ArrivalWindow)]
+    assert sum(window.lag.count for window in windows) == here
+
+
+def test_a_node_without_a_share_records_but_starts_nobody(make_environment: Callable[..., Any]) -> None:
+    batches: list[Batch] = []
+    environment = make_environment(Visitor)
+    node = make_node(environment, batches, Event(), count=0)
+    node.start()
+    Visitor(environment).ask()
+    node.finish()
+    (window,) = [window for batch in batches for window in batch.windows if isinstance(window, Window)]
+    assert window.count == 1
+    assert not [window for batch in batches for window in batch.windows if isinstance(window, ArrivalWindow)]
+
+
+def test_outside_a_run_a_metric_is_recorded_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin.installed, "node", None)
+    perfload.load.record("tokens", -1)  # not even looked at
+
+
+def test_a_metric_that_is_no_amount_is_an_error_in_a_run(
+    make_environment: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = make_node(make_environment(Visitor), [], Event())
+    monkeypatch.setattr(plugin.installed, "node", node)
+    node.start()
+    with pytest.raises(UsageError, match="metric 'tokens' was given -1"):
+        perfload.load.record("tokens", -1)
+    node.finish()
