@@ -47,7 +47,7 @@ KEYS = (
         ["peak_users >= 100", "mean < 2s", "p95 < 5s", "error_rate <= 1%", "availability >= 99.9%"],
     ),
     Key("run.reports_dir", "reports", "PERFLOAD_REPORTS_DIR"),
-    Key("run.drain", "60s", "PERFLOAD_DRAIN"),
+    Key("run.drain", "65s", "PERFLOAD_DRAIN"),
     Key("run.seed", 0, "PERFLOAD_SEED"),
     Key("run.time_scale", 1.0, "PERFLOAD_TIME_SCALE"),
     Key("validity.max_lag_p95", "50ms", "PERFLOAD_MAX_LAG_P95"),

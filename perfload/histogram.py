@@ -111,7 +111,7 @@ class Histogram:
     def percentile(self, percent: float) -> int:
         """Return the value at or below which `percent` (0..100) of the values lie; 0 when empty.
 
-        The rank is ceil(percent / 100 x count), as HdrHistogram and numpy's `inverted_cdf` have it.
+        The rank is ceil(percent / 100 x count), as numpy's `inverted_cdf` has it.
         """
         return self.percentiles((percent,))[0]
 

@@ -264,7 +264,7 @@ class NodeRecord:
     note: str = ""
 
 
-EndReason = Literal["running", "finished", "stopped", "interrupted", "aborted", "failed"]
+EndReason = Literal["running", "finished", "stopped", "interrupted", "aborted"]
 """`running` in a record that was never closed: its process was killed."""
 
 
@@ -292,7 +292,7 @@ class Manifest:
     ended_at_s: float | None = None
     end_reason: EndReason = "running"
     end_note: str = ""
-    """Why it was aborted or failed, in words."""
+    """Why it ended before its time, in words."""
     schema: int = SCHEMA_VERSION
 
 

@@ -70,8 +70,6 @@ def gaps(record: RunRecord) -> list[str]:
         found.append("the run was never closed: its process was killed, or is still running")
     if manifest.end_reason == "interrupted":
         found.append("the run was interrupted before its end")
-    if manifest.end_reason == "failed":
-        found.append(f"the run failed: {manifest.end_note}")
     for node in manifest.nodes:
         if not node.complete:
             found.append(

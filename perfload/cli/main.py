@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
             help=text.splitlines()[0].rstrip("."),
             description=text,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         module.configure(verb)
     return parser

@@ -5,7 +5,7 @@
     perfload run ai_models load_test --processes 4      all of Locust's options work
 
 SCENARIO is a file of locustfiles/ or a path, SHAPE a file of shapes/ or a path. What perfload does not know
-goes to Locust as it is; `locust --help` lists it, with perfload's own options at the end.
+goes to Locust as it is: `locust --help` lists Locust's options, and perfload's own are below.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from perfload.child import child_environment
 from perfload.errors import UsageError
+from perfload.options import add_options
 from perfload.suggest import did_you_mean
 
 
@@ -25,6 +26,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenario", metavar="SCENARIO", help="locustfiles/SCENARIO.py, or a path")
     parser.add_argument("shape", metavar="SHAPE", nargs="?", help="shapes/SHAPE.py, or a path")
     parser.add_argument("--web", action="store_true", help="with Locust's web UI instead of headless")
+    parser.epilog = _locust_options_help()
+
+
+def _locust_options_help() -> str:
+    """Return the help of the options that go to Locust: this verb must not take them for its own."""
+    others = argparse.ArgumentParser(add_help=False, usage=argparse.SUPPRESS)
+    add_options(others)
+    return others.format_help()
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,8 @@ import from here:
 
 from __future__ import annotations
 
+import os
+
 from locust import events
 
 from perfload.load import plugin
@@ -43,4 +45,4 @@ def record(metric: str, value: float, unit: str = "") -> None:
 
 def setting(name: str, default: str = "") -> str:
     """Return a variable of `.env.performance` or of the environment, such as `TEST_ADMIN_EMAIL`."""
-    return _plugin.config.settings.get(name, default)
+    return _plugin.config.settings.get(name) or os.environ.get(name, default)

@@ -127,7 +127,13 @@ class Dispatcher:
         if self._is_full(arrival):
             self._recorder.drop(int(self._clock.now_s()), span.name)
             return
-        self._start_visit(arrival, span)
+        try:
+            self._start_visit(arrival, span)
+        except Exception as error:
+            # The scenario's own code, in its constructor: this user has failed, the plan goes on.
+            self._environment.events.user_error.fire(
+                user_instance=None, exception=error, tb=error.__traceback__
+            )
         now_s = self._clock.now_s()
         self._recorder.arrival(int(now_s), span.name, round((now_s - arrival.at_s) * 1e6))
 

@@ -139,35 +139,32 @@ class Inbox:
 class MasterLink:
     """The master's side of one run."""
 
-    def __init__(self, runner: Any, run: Run) -> None:
+    def __init__(self, runner: Any, run: Run, terms: Assignment) -> None:
+        """Prepare to hand out `terms`, to each worker with its own node, index and count."""
         self._runner = runner
         self._run = run
+        self._terms = terms
         self._inboxes: dict[str, Inbox] = {}
         self._all_complete = Event()
 
-    def begin(self, run_id: str, seed: int) -> None:
+    def begin(self) -> None:
         """Tell every worker that is there its share of the run."""
         clients = self._runner.clients
         workers = [client.id for client in (*clients.ready, *clients.spawning, *clients.running)]
         for index, client_id in enumerate(workers):
-            node = self._node(client_id)
-            self._run.expect(node, index)
-            self._assign(
-                client_id, Assignment(run_id, node, index, len(workers), self._run.clock.started_at_s, seed)
-            )
+            self._run.expect(self._node(client_id), index)
+            self._assign(client_id, index, len(workers))
 
-    def join(self, client_id: str, run_id: str, seed: int) -> None:
+    def join(self, client_id: str) -> None:
         """Let a worker that connects during the run record, without a share of the arrivals."""
-        node = self._node(client_id)
-        self._assign(
-            client_id, Assignment(run_id, node, len(self._run.nodes), 0, self._run.clock.started_at_s, seed)
-        )
+        self._assign(client_id, len(self._run.nodes), 0)
 
     def _node(self, client_id: str) -> str:
         return f"worker-{self._runner.get_worker_index(client_id)}"
 
-    def _assign(self, client_id: str, assignment: Assignment) -> None:
-        self._runner.send_message(START, dataclasses.asdict(assignment), client_id=client_id)
+    def _assign(self, client_id: str, index: int, count: int) -> None:
+        terms = dataclasses.replace(self._terms, node=self._node(client_id), index=index, count=count)
+        self._runner.send_message(START, dataclasses.asdict(terms), client_id=client_id)
 
     def receive(self, client_id: str, data: Mapping[str, Any]) -> None:
         """Take a batch into the record and acknowledge it; one that is already there is only acknowledged.

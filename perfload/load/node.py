@@ -36,6 +36,9 @@ class Assignment:
     """Number of nodes that share the arrivals; 0 for a node that came too late to get a share."""
     started_at_s: float
     seed: int
+    time_scale: float = 1.0
+    allow: tuple[str, ...] = ()
+    """Hosts that load may go to, besides those that the node's own configuration allows."""
 
 
 @dataclass(frozen=True, slots=True)

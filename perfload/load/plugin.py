@@ -13,6 +13,8 @@ import logging
 import os
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +24,19 @@ from locust.exception import StopTest
 from locust.runners import MasterRunner, WorkerRunner
 
 from perfload.config import Config, load_config
-from perfload.errors import PerfloadError
+from perfload.errors import PerfloadError, UsageError
 from perfload.histogram import representative
+from perfload.hosts import HostRules
 from perfload.load import manifest, web
 from perfload.load.cluster import BATCH, MasterLink, WorkerLink
 from perfload.load.guard import check_host, wait_for_target
 from perfload.load.interrupts import Interrupts, install_excepthook
 from perfload.load.node import Assignment, Node
-from perfload.load.options import add_options, config_flags
 from perfload.load.reporting import Reporting
 from perfload.load.run import Run, new_run_id
 from perfload.load.shape import NoUsersDispatcher, PhasedShape
-from perfload.model import EndReason
+from perfload.model import EndReason, Manifest
+from perfload.options import STOP_TIMEOUT_S, add_options, config_flags
 from perfload.plan import Plan
 from perfload.thresholds import parse_rules
 
@@ -60,7 +63,7 @@ class Plugin:
 
     def listen(self, events: Any) -> None:
         """Register with Locust's events, and give its statistics the resolution of ours."""
-        events.init_command_line_parser.add_listener(lambda parser, **_: add_options(parser))
+        events.init_command_line_parser.add_listener(_add_options)
         events.init.add_listener(self._on_init)
         events.test_start.add_listener(self._on_test_start)
         events.test_stopping.add_listener(self._on_test_stopping)
@@ -111,6 +114,11 @@ class Plugin:
 
     def _check_plan(self) -> None:
         """Find mistakes in the plan, and in rules that name its phases, before any load."""
+        shapes = self.environment.available_shape_classes or {}
+        if len(shapes) > 1 and not self.environment.parsed_options.class_picker:
+            raise UsageError(
+                f"there are {len(shapes)} shapes: {', '.join(shapes)}", hint="name one of them with -f"
+            )
         plan = self._plan()
         if plan is not None:
             names = [span.name for span in plan.spans]
@@ -129,12 +137,7 @@ class Plugin:
 
     def _plan(self) -> Plan | None:
         shape = self.environment.shape_class
-        return shape.plan(self._time_scale()) if isinstance(shape, PhasedShape) else None
-
-    def _time_scale(self) -> float:
-        """Return the time scale; on a worker that of the master, which Locust sends with its options."""
-        sent = vars(self.environment.parsed_options or object).get("time_scale")
-        return self.config.time_scale if sent is None else float(sent)
+        return shape.plan(self.config.time_scale) if isinstance(shape, PhasedShape) else None
 
     # --- during the load
 
@@ -165,17 +168,30 @@ class Plugin:
         run = self.run = Run(record, self.config, plan)
         if plan is not None:
             self.environment.shape_class.is_over = self._is_over
+        terms = self._terms(record)
         if is_master:
-            self._master_link = MasterLink(runner, run)
-            self._master_link.begin(record.run_id, self.config.seed)
+            self._master_link = MasterLink(runner, run, terms)
+            self._master_link.begin()
         else:
-            run.expect("local", 0)
-            assignment = Assignment(record.run_id, "local", 0, 1, record.started_at_s, self.config.seed)
-            sink = lambda batch: run.take("local", batch)  # noqa: E731
-            self.node = Node(self.environment, assignment, plan, record.phases, sink)
+            run.expect(terms.node, terms.index)
+            sink = partial(run.take, terms.node)
+            self.node = Node(self.environment, terms, plan, record.phases, sink)
             self.node.start()
         self._ticker = gevent.spawn(self._tick, run)
         logger.info("run %s has started; its record is %s", record.run_id, run.folder)
+
+    def _terms(self, record: Manifest) -> Assignment:
+        """Return the whole run as the share of one node."""
+        return Assignment(
+            run_id=record.run_id,
+            node="local",
+            index=0,
+            count=1,
+            started_at_s=record.started_at_s,
+            seed=self.config.seed,
+            time_scale=record.time_scale,
+            allow=self.config.host_rules.allow,
+        )
 
     def _is_over(self) -> bool:
         """Answer the shape's ticks; the first one comes before its run has started."""
@@ -185,9 +201,13 @@ class Plugin:
         if link.assignment is None:
             logger.error("this worker was given no part in the run; its requests will not be recorded")
             return
+        terms = link.assignment
+        # What the master allows, the load on its workers may do: its command line is where people write it.
+        rules = HostRules(dict.fromkeys((*self.config.host_rules.allow, *terms.allow)))
+        self.config = replace(self.config, host_rules=rules, time_scale=terms.time_scale)
         plan = self._plan()
         spans = plan.spans if plan else (manifest.whole_run(),)
-        self.node = Node(self.environment, link.assignment, plan, spans, link.open())
+        self.node = Node(self.environment, terms, plan, spans, link.open())
         self.node.start()
 
     def _tick(self, run: Run) -> None:
@@ -200,14 +220,16 @@ class Plugin:
             if run.breach and not stopping:
                 stopping = True
                 logger.error("aborting the run: %s", run.breach)
-                gevent.spawn(self._stop_load)
+                gevent.spawn(self._abort)
 
-    def _stop_load(self) -> None:
+    def _abort(self) -> None:
+        """End the load. A plan ends with its shape's next tick: two stops at once would clash in Locust."""
         runner = self.environment.runner
-        if self.environment.parsed_options and self.environment.parsed_options.headless:
-            runner.quit()
-        else:
+        headless = self.environment.parsed_options and self.environment.parsed_options.headless
+        if not headless:
             runner.stop()
+        elif self._plan() is None:
+            runner.quit()
 
     def _on_batch(self, msg: Any, **_: Any) -> None:
         if self._master_link is not None:
@@ -215,7 +237,7 @@ class Plugin:
 
     def _on_worker_connect(self, client_id: str, **_: Any) -> None:
         if self.run is not None and self._master_link is not None:
-            self._master_link.join(client_id, self.run.folder.name, self.config.seed)
+            self._master_link.join(client_id)
 
     # --- after the load
 
@@ -280,6 +302,12 @@ def bucket_response_time(response_time_ms: float) -> float:
     Locust's rule keeps two digits (147 ms becomes 150); with this one its UI and CSV files agree with ours.
     """
     return representative(round(response_time_ms * 1000)) / 1000
+
+
+def _add_options(parser: Any, **_: Any) -> None:
+    add_options(parser)
+    # Listeners on all interfaces, and users killed in the middle of a request, only if somebody asks for it.
+    parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1", stop_timeout=STOP_TIMEOUT_S)
 
 
 def _quieten_tables(options: dict[str, Any]) -> None:

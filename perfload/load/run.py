@@ -103,6 +103,8 @@ class Run:
 
     def is_over(self) -> bool:
         """Say whether the plan is done and every arrival has left, or had the time to (`run.drain`)."""
+        if self.breach:
+            return True
         if self._plan is None:
             return False
         after_s = self.clock.now_s() - self._plan.duration_s

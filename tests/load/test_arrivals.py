@@ -347,9 +347,8 @@ def test_late_arrivals_are_all_started_and_their_lag_is_recorded(make_site: Make
     assert min(latency.min for latency in latencies) >= 800_000  # seen by everyone who should have come then
 
 
-@pytest.mark.parametrize("count", [3])
-def test_nodes_share_the_arrivals_and_together_they_are_the_plan(make_site: MakeSite, count: int) -> None:
-    clock = soon()
+def test_nodes_share_the_arrivals_and_together_they_are_the_plan(make_site: MakeSite) -> None:
+    clock, count = soon(), 3
     sites = [
         make_site([Visitor, OtherVisitor], OPEN, clock, index=index, count=count) for index in range(count)
     ]

@@ -238,6 +238,18 @@ def test_the_acknowledgement_of_another_run_is_none() -> None:
 # --- the master
 
 
+TERMS = Assignment(
+    "run-1",
+    "local",
+    0,
+    1,
+    started_at_s=1_700_000_000.0,
+    seed=9,
+    time_scale=60.0,
+    allow=("a.example.com", "*.b.example.com"),
+)
+
+
 class Client:
     def __init__(self, number: int) -> None:
         self.id = f"host_{number}"
@@ -281,9 +293,9 @@ def closed(run: Run) -> Any:
 
 def test_each_worker_is_told_its_share(run: Run) -> None:
     runner = Runner(workers=3)
-    link = MasterLink(runner, run)
-    link.begin("run-1", seed=9)
-    link.join("host_7", "run-1", seed=9)
+    link = MasterLink(runner, run, TERMS)
+    link.begin()
+    link.join("host_7")
     assert [(kind, client) for kind, client, _ in runner.sent] == [
         (START, "host_0"),
         (START, "host_1"),
@@ -292,16 +304,16 @@ def test_each_worker_is_told_its_share(run: Run) -> None:
     ]
     shares = [(data["node"], data["index"], data["count"]) for _, _, data in runner.sent]
     assert shares == [("worker-0", 0, 3), ("worker-1", 1, 3), ("worker-2", 2, 3), ("worker-7", 3, 0)]
-    assert {(data["run_id"], data["started_at_s"], data["seed"]) for _, _, data in runner.sent} == {
-        ("run-1", 1_700_000_000.0, 9)
-    }
+    for _, _, data in runner.sent:
+        terms = Assignment(**data)
+        assert dataclasses.replace(terms, node=TERMS.node, index=TERMS.index, count=TERMS.count) == TERMS
     assert list(run.nodes) == ["worker-0", "worker-1", "worker-2"]
 
 
 def test_a_batch_that_comes_again_is_acknowledged_and_counted_once(run: Run) -> None:
     runner = Runner(workers=1)
-    link = MasterLink(runner, run)
-    link.begin("run-1", seed=0)
+    link = MasterLink(runner, run, TERMS)
+    link.begin()
     runner.sent.clear()
     for number, second, final in [(2, 1, True), (2, 1, True), (1, 0, False), (1, 0, False)]:
         link.receive("host_0", encode_batch(number, "run-1", batch(second, final=final)))
@@ -316,8 +328,8 @@ def test_a_batch_that_comes_again_is_acknowledged_and_counted_once(run: Run) -> 
 
 def test_late_results_of_an_earlier_run_are_left_out(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     runner = Runner(workers=1)
-    link = MasterLink(runner, run)
-    link.begin("run-1", seed=0)
+    link = MasterLink(runner, run, TERMS)
+    link.begin()
     runner.sent.clear()
     link.receive("host_0", encode_batch(1, "run-0", batch(50, run_id="run-0", final=True)))
     assert runner.sent == []
@@ -328,8 +340,8 @@ def test_late_results_of_an_earlier_run_are_left_out(run: Run, caplog: pytest.Lo
 
 def test_drain_returns_as_soon_as_the_last_results_are_there(run: Run) -> None:
     runner = Runner(workers=2)
-    link = MasterLink(runner, run)
-    link.begin("run-1", seed=0)
+    link = MasterLink(runner, run, TERMS)
+    link.begin()
     runner.sent.clear()
     draining = gevent.spawn(link.drain, 60.0)
     gevent.sleep(0)
@@ -347,8 +359,8 @@ def test_a_worker_that_stays_silent_is_named_in_the_record(
 ) -> None:
     monkeypatch.setattr(cluster, "FINAL_DEADLINE_S", 0.01)
     runner = Runner(workers=2)
-    link = MasterLink(runner, run)
-    link.begin("run-1", seed=0)
+    link = MasterLink(runner, run, TERMS)
+    link.begin()
     link.receive("host_0", encode_batch(1, "run-1", batch(0, final=True)))
     link.receive("host_1", encode_batch(2, "run-1", batch(1, final=True, node="worker-1")))  # 1 is missing
     link.drain(0.0)

@@ -123,7 +123,7 @@ def test_after_stop_arrivals_nobody_comes_and_whoever_is_here_may_finish(
     arrived.wait()
     node.stop_arrivals()
     here = len(environment.runner.user_greenlets)
-    gevent.sleep(0.1)  # five more would have come
+    gevent.sleep(0.1)  # nothing happens, so there is no event to wait for; five more would have come
     assert len(environment.runner.user_greenlets) == here
     gate.set()
     environment.runner.user_greenlets.join()

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from locust import stats
 
 from perfload.config import KEYS, load_config
-from perfload.load.options import FLAG_KEYS, STOP_TIMEOUT_S, add_options, config_flags
 from perfload.load.plugin import bucket_response_time
+from perfload.options import FLAG_KEYS, STOP_TIMEOUT_S, add_options, config_flags
 
 
 @pytest.fixture
@@ -64,11 +64,14 @@ def test_flags_reach_the_configuration(parser: object, tmp_path: object) -> None
     config.host_rules.check("http://a.example.com")
 
 
-def test_the_time_scale_of_the_environment_is_the_option_too(
-    parser: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PERFLOAD_TIME_SCALE", "12")
-    assert options(parser)["time_scale"] == 12.0
+def test_a_flag_is_stronger_than_the_environment(parser: object, tmp_path: object) -> None:
+    scales = []
+    for arguments in ([], ["--time-scale=60"]):
+        flags = config_flags(options(parser, *arguments))
+        environ = {"PERFLOAD_TIME_SCALE": "12"}
+        config = load_config(directory=tmp_path, environ=environ, flags=flags)  # type: ignore[arg-type]
+        scales.append(config.time_scale)
+    assert scales == [12.0, 60.0]
 
 
 def test_no_option_holds_a_secret(parser: object) -> None:

@@ -48,7 +48,7 @@ def test_defaults_need_no_files(tmp_path):
         "availability >= 99.9%",
     ]
     assert config.reports_dir == tmp_path / "reports"
-    assert (config.drain_s, config.seed, config.time_scale) == (60.0, 0, 1.0)
+    assert (config.drain_s, config.seed, config.time_scale) == (65.0, 0, 1.0)
     assert (config.max_lag_p95_ms, config.max_generator_cpu_percent) == (50.0, 90.0)
     assert (config.monitor_interval_s, config.monitor_host) == (1.0, True)
     assert dict(config.settings) == {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import dataclasses
 import re
 import shlex
@@ -30,11 +29,11 @@ from perfload.model import (
     PhaseSpan,
     Window,
 )
+from perfload.options import FLAG_KEYS, STOP_TIMEOUT_S, add_options
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "reports" / "README.md"])
-OPTIONS_SOURCE = ROOT / "perfload" / "load" / "options.py"
 
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -117,37 +116,23 @@ def test_every_option_of_a_verb_is_described(verb):
 
 
 def locust_options() -> list[str]:
-    """Return the options that perfload adds to Locust, read from the source: it must not be imported here."""
-    tree = ast.parse(OPTIONS_SOURCE.read_text(encoding="utf-8"))
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args)
-    first = (call.args[0] for call in calls)
-    return [
-        argument.value
-        for argument in first
-        if isinstance(argument, ast.Constant) and str(argument.value).startswith("--")
-    ]
-
-
-def constant_in_options(name: str) -> object:
-    tree = ast.parse(OPTIONS_SOURCE.read_text(encoding="utf-8"))
-    for node in tree.body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if isinstance(target, ast.Name) and target.id == name:
-            return ast.literal_eval(node.value)
-    raise AssertionError(f"{name} is not in {OPTIONS_SOURCE}")
+    """Return the options that perfload adds to Locust."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_options(parser)
+    return options_of(parser)
 
 
 def test_every_option_of_locust_that_perfload_adds_is_described():
     options = locust_options()
-    keys = constant_in_options("FLAG_KEYS")
-    assert {f"--{key.replace('_', '-')}" for key in keys} <= set(options)
+    assert {f"--{key.replace('_', '-')}" for key in FLAG_KEYS} <= set(options)
     described = first_cells(section(page("running.md"), "Options of `locust` with a perfload scenario"))
     assert [option for option in options if not mentions(described, option)] == []
 
 
 def test_the_stop_timeout_is_the_one_described():
-    seconds = constant_in_options("STOP_TIMEOUT_S")
-    assert re.search(rf"^\| `--stop-timeout SECONDS` \| {seconds:g} s \|", page("running.md"), re.MULTILINE)
+    assert re.search(
+        rf"^\| `--stop-timeout SECONDS` \| {STOP_TIMEOUT_S:g} s \|", page("running.md"), re.MULTILINE
+    )
 
 
 def test_every_exit_code_is_described():

@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("monitors", "analysis", "store", "config"),
     ("recorder", "plan", "thresholds", "codec", "hosts", "dataset", "readings"),
     ("model",),
-    ("histogram", "units", "redact", "suggest", "child"),
+    ("histogram", "units", "redact", "suggest", "child", "options"),
     ("errors",),
 )
 """From the top down. A package imports those of the layers below its own, and none of its own layer.

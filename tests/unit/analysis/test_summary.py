@@ -458,11 +458,6 @@ def test_invalid_comes_before_incomplete_and_failed_but_all_are_named() -> None:
             ExitCode.INTERRUPTED,
         ),
         (
-            {"end_reason": "failed", "end_note": "the disk is gone"},
-            "the run failed: the disk is gone",
-            ExitCode.INVALID,
-        ),
-        (
             {"damage": ("windows.jsonl, line 3: a window lacks 'run'",)},
             "the record is damaged: windows.jsonl, line 3: a window lacks 'run'",
             ExitCode.INVALID,

@@ -127,10 +127,10 @@ def test_everything_that_is_missing_is_named() -> None:
         NodeRecord("b", 1, True, 9),
         NodeRecord("c", 2, False, -1),
     )
-    manifest = replace(MANIFEST, nodes=nodes, end_reason="failed", end_note="the disk is gone")
+    manifest = replace(MANIFEST, nodes=nodes, end_reason="interrupted")
     assert gaps(RunRecord(manifest, windows=(WINDOW,), damage=("readings.jsonl is missing",))) == [
         "the record is damaged: readings.jsonl is missing",
-        "the run failed: the disk is gone",
+        "the run was interrupted before its end",
         "the load generator a did not deliver its last results: silent",
         "the load generator c did not deliver its last results: lost",
     ]

@@ -53,7 +53,7 @@ def record(
         ({}, 0, "✓ PASSED"),
         ({"latency_us": 1_500_000}, 3, "✗ FAILED"),
         ({"lags_us": (90_000,) * 100}, 4, "! INVALID"),
-        ({"reason": "failed"}, 4, "… INCOMPLETE"),
+        ({"reason": "running"}, 4, "… INCOMPLETE"),
         ({"reason": "interrupted"}, 130, "… INCOMPLETE"),
     ],
 )

@@ -1,4 +1,4 @@
-"""perfload's options on Locust's command line."""
+"""perfload's options on Locust's command line, known without Locust too: `perfload run --help` lists them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 STOP_TIMEOUT_S = 10.0
+"""How long users in flight may finish when a run is stopped (`--stop-timeout`); Locust's own default is 0."""
 
 FLAG_KEYS = {
     "allow_host": "target.allow",
@@ -19,23 +20,19 @@ FLAG_KEYS = {
 
 
 def add_options(parser: Any) -> None:
-    """Add perfload's options to Locust's `parser`; the listener of `init_command_line_parser`.
+    """Add perfload's options to `parser`, Locust's or any.
 
     Values are checked with the rest of the configuration, so here they are texts. Secrets have no option:
     Locust sends every one of them to every worker that connects.
     """
-    group = parser.add_argument_group(
-        "perfload options", "Also as keys of perfload.toml, see docs/configuration.md"
-    )
-
-    add = group.add_argument  # options of a group stay out of the web UI
-
+    about = "the same as keys of perfload.toml: docs/configuration.md"
+    # Options of a group stay out of the web UI.
+    add = parser.add_argument_group("perfload options", about).add_argument
     add(
         "--time-scale",
         metavar="N",
         type=float,
         help="Divide the durations of all phases by N; rates and counts stay. 60 makes an hour a minute",
-        env_var="PERFLOAD_TIME_SCALE",
     )
     add(
         "--allow-host",
@@ -62,8 +59,6 @@ def add_options(parser: Any) -> None:
         type=int,
         help="Seed of everything random about the load, such as the mix of scenarios",
     )
-    # Listeners on all interfaces, and users killed in the middle of a request, only if somebody asks for it.
-    parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1", stop_timeout=STOP_TIMEOUT_S)
 
 
 def config_flags(options: Mapping[str, Any]) -> dict[str, object]:
