@@ -222,6 +222,7 @@ class WorkerLink:
         if self.assignment is None:
             raise ValueError("no run has been assigned")
         outbox = self._outbox = Outbox(self.assignment.run_id, self._runner.send_message)
+        self.assignment = None  # the next run brings its own
 
         def deliver(batch: Batch) -> None:
             outbox.put(batch)

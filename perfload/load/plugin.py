@@ -24,7 +24,7 @@ from locust.exception import StopTest
 from locust.runners import MasterRunner, WorkerRunner
 
 from perfload.config import Config, load_config
-from perfload.errors import PerfloadError, UsageError
+from perfload.errors import ExitCode, PerfloadError, UsageError
 from perfload.histogram import representative
 from perfload.hosts import HostRules
 from perfload.load import manifest, web
@@ -147,9 +147,11 @@ class Plugin:
                 self._start_worker(self._worker_link)
             else:
                 self._start_run()
-        except PerfloadError as error:
-            self.environment.process_exit_code = int(error.exit_code)
-            raise StopTest(str(error)) from error
+        except Exception as error:
+            # Locust would log it and go on: a load that nobody records.
+            code = error.exit_code if isinstance(error, PerfloadError) else ExitCode.UNEXPECTED
+            self.environment.process_exit_code = int(code)
+            raise StopTest(str(error) or repr(error)) from error
 
     def _start_run(self) -> None:
         runner = self.environment.runner
@@ -284,9 +286,8 @@ class Plugin:
     def _stop_runner(self) -> None:
         runner = self.environment.runner
         if isinstance(runner, MasterRunner):
-            runner.stop(
-                send_stop_to_client=False
-            )  # the workers have been told by then, see `MasterLink.drain`
+            # The workers have been told: `MasterLink.drain`.
+            runner.stop(send_stop_to_client=False)
         else:
             runner.stop()
 
@@ -318,8 +319,9 @@ def _quieten_tables(options: dict[str, Any]) -> None:
 
 def _says_more_than_zero_users(record: logging.LogRecord) -> bool:
     """Drop Locust's notes on spawning 0 users: a plan's virtual users are not spawned by Locust."""
-    chatter = ("Ramping to 0 ", "All users spawned: {", "Shape test updating to 0", "Sending spawn jobs of 0")
-    return not record.getMessage().startswith(chatter)
+    message = record.getMessage()
+    chatter = ("Ramping to 0 ", "Shape test updating to 0 ", "Sending spawn jobs of 0 ")
+    return not message.startswith(chatter) and not message.endswith("(0 total users)")
 
 
 installed: Plugin | None = None

@@ -90,7 +90,7 @@ def when(started_at: str) -> str:
 def _duration(summary: Summary) -> str:
     duration = format_duration(summary["duration_s"]) if summary["duration_s"] > 0 else NOTHING
     scale = summary["time_scale"]
-    return duration if scale == 1 else f"{duration} (time scale {number(scale)}: phases that much shorter)"
+    return duration if scale == 1 else f"{duration} (time scale {scale:g}: phases that much shorter)"
 
 
 def load_model(models: Iterable[str]) -> str:

@@ -23,6 +23,10 @@ LOAD_TEST = ROOT / "shapes" / "load_test.py"
 TIMEOUT_S = 120.0
 
 
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class LocustProcess:
     """One Locust process; its output is read as it comes, so that tests wait for lines and never for time."""
 
@@ -36,6 +40,8 @@ class LocustProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # Whoever starts the tests in the background has SIGINT ignored, and that is inherited.
+            preexec_fn=_heed_interrupts,  # noqa: PLW1509  # nothing but a system call
         )
         self._lines: list[str] = []
         self._changed = threading.Condition()

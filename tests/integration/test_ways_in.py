@@ -97,3 +97,14 @@ def test_a_folder_that_is_no_run(project: Path) -> None:
     assert finished.returncode == 2
     assert "is no run record: it has no run.json" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_the_target_of_the_settings_is_used_when_no_host_is_named(project: Path) -> None:
+    with TargetProcess() as target:
+        (project / ".env.performance").write_text(
+            f"BACKEND_URL={target.url}\nTEST_ADMIN_EMAIL=admin2@test.com\n"
+        )
+        finished = perfload("run", "api_flow", "-u", "1", "-t", "2s", cwd=project)
+        assert target.truth()["totals"]["received"] > 0
+    assert finished.returncode == 3  # one user is no hundred
+    assert read_summary(run_folders(project)[0])["target"]["host"] == target.url
