@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     scenario, shape = find("ai_models", Path("locustfiles")), find("load_test", Path("shapes"))
     with TargetProcess() as target:
         print(f"The target listens on {target.url}; it is perfload's own and will be stopped at the end.")
-        options = ["--host", target.url, "--time-scale", str(arguments.time_scale), "--loglevel", "INFO"]
+        options = ["--host", target.url, "--time-scale", f"{arguments.time_scale:g}"]
         command = locust_command(scenario, shape, options)
         print(f"Running: {' '.join(['locust', *command[3:]])}\n", flush=True)
         return _wait(subprocess.Popen(command, env=child_environment()))
