@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
@@ -153,6 +153,11 @@ class PhaseSpan:
         return self.start_s + (self.duration_s or math.inf)
 
 
+def span_at(spans: Sequence[PhaseSpan], t_s: float) -> PhaseSpan:
+    """Return the phase in which second `t_s` of the run lies; the last one from its end on."""
+    return next((span for span in spans if t_s < span.end_s), spans[-1])
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """What one node finished for one request in one second of the run.
@@ -227,7 +232,7 @@ class MetricWindow:
     @property
     def key(self) -> tuple[str, str, int, str, str, str]:
         """The merge key."""
-        return (self.run_id, self.node, self.second, self.phase, "metric", self.metric)
+        return (self.run_id, self.node, self.second, self.phase, "metric", f"{self.metric} {self.unit}")
 
 
 METRIC_SCALE = 1000

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from perfload.errors import UsageError
-from perfload.model import Phase, PhaseSpan
+from perfload.model import Phase, PhaseSpan, span_at
 
 _FUZZ = 1e-9
 """Products of decimal fractions fall just short of whole numbers: 0.1 s x 30/s is 2.9999999999999996."""
@@ -50,13 +50,6 @@ class Plan:
         self.spans = tuple(_spans(self.phases, time_scale))
         self.duration_s = self.spans[-1].end_s
 
-    def phase_at(self, t_s: float) -> int:
-        """Return the index of the phase that `t_s` lies in; the last one's from its end on."""
-        for index, span in enumerate(self.spans):
-            if t_s < span.end_s:
-                return index
-        return len(self.spans) - 1
-
     def rate_at(self, t_s: float) -> float:
         """Return the planned arrivals per second at `t_s`; 0 outside open phases."""
         return self._value_at(t_s, "arrivals")
@@ -68,7 +61,7 @@ class Plan:
     def _value_at(self, t_s: float, model: str) -> float:
         if not 0 <= t_s < self.duration_s:
             return 0.0
-        span = self.spans[self.phase_at(t_s)]
+        span = span_at(self.spans, t_s)
         if span.model != model:
             return 0.0
         return span.start + (span.end - span.start) * (t_s - span.start_s) / span.duration_s

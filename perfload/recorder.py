@@ -7,7 +7,6 @@ some sent twice, into one in which each counts once.
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import TypeVar
@@ -20,6 +19,9 @@ MAX_REASONS = 50
 """Distinct failure reasons kept per window; the rest are counted under `OTHER_REASONS`."""
 OTHER_REASONS = "(other reasons)"
 MAX_REASON_LENGTH = 500
+
+MAX_METRIC = 1e15
+"""Times 1,000 it still is a 64-bit number, as encoded histograms need."""
 
 AnyWindowT = TypeVar("AnyWindowT", bound=AnyWindow)
 
@@ -64,6 +66,7 @@ class Recorder:
         self.node = node
         self._requests: dict[int, defaultdict[tuple[str, str, str], _Requests]] = {}
         self._arrivals: defaultdict[tuple[int, str], _Arrivals] = defaultdict(_Arrivals)
+        self._units: dict[str, str] = {}
         self._metrics: defaultdict[tuple[int, str, str, str], Histogram] = defaultdict(Histogram)
 
     def request(
@@ -114,10 +117,15 @@ class Recorder:
 
     def metric(self, second: int, phase: str, metric: str, unit: str, value: float) -> None:
         """Count one value of an author's metric; raises `UsageError` if it is negative or no number."""
-        if not math.isfinite(value) or value < 0:
+        if not 0 <= value <= MAX_METRIC:
             raise UsageError(
                 f"metric {metric!r} was given {value!r}",
-                hint="record(metric, value, unit) takes numbers from 0 up",
+                hint=f"record(metric, value, unit) takes numbers from 0 to {MAX_METRIC:g}",
+            )
+        if self._units.setdefault(metric, unit) != unit:
+            raise UsageError(
+                f"metric {metric!r} was given in {unit!r} and before in {self._units[metric]!r}",
+                hint="give each unit a metric of its own",
             )
         self._metrics[second, phase, metric, unit].record(round(value * METRIC_SCALE))
 

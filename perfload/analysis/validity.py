@@ -11,7 +11,7 @@ from perfload.model import Reading, RunRecord
 from perfload.units import format_duration
 
 MIN_ARRIVALS = 100
-"""Below this a 95th percentile of lag is the luck of a few arrivals."""
+"""Below this a 95th percentile of lag is the luck of a few arrivals; the median has to do."""
 
 SUSTAINED_READINGS = 5
 """A generator is saturated when so many readings in a row are at the limit: one busy second is not."""
@@ -19,7 +19,22 @@ SUSTAINED_READINGS = 5
 
 def saturation(record: RunRecord) -> list[str]:
     """Return, in words, every sign that the load generator could not offer the load that was asked for."""
-    return [*_late_phases(record), *_busy_nodes(record.readings, record.manifest.max_generator_cpu_percent)]
+    manifest = record.manifest
+    busy = _sustained(record.readings, "cpu_percent", manifest.max_generator_cpu_percent)
+    stuck = _sustained(record.readings, "loop_lag_ms", manifest.max_lag_p95_ms)
+    return [
+        *_late_phases(record),
+        *(
+            f"the load generator {node} was saturated: its process used {worst:.0f} % of a core or more for "
+            f"{SUSTAINED_READINGS} readings in a row (limit {manifest.max_generator_cpu_percent:.0f} %)"
+            for node, worst in busy
+        ),
+        *(
+            f"the load generator {node} was held up: its event loop was {worst:.0f} ms late or more in "
+            f"{SUSTAINED_READINGS} readings in a row (limit {manifest.max_lag_p95_ms:.0f} ms)"
+            for node, worst in stuck
+        ),
+    ]
 
 
 def _late_phases(record: RunRecord) -> Iterator[str]:
@@ -28,30 +43,25 @@ def _late_phases(record: RunRecord) -> Iterator[str]:
     for window in record.arrivals:
         lags[window.phase].add(window.lag)
     for span in record.manifest.phases:
-        lag = lags[span.name]
-        p95_s = lag.percentile(95) / 1e6
-        if lag.count >= MIN_ARRIVALS and p95_s > limit_s:
+        percent = 95 if lags[span.name].count >= MIN_ARRIVALS else 50
+        lag_s = lags[span.name].percentile(percent) / 1e6
+        if lag_s > limit_s:
             yield (
-                f"the load generator was late in {span.name!r}: 5 % of its arrivals started more than "
-                f"{format_duration(p95_s)} after their time (limit {format_duration(limit_s)})"
+                f"the load generator was late in {span.name!r}: {100 - percent} % of its arrivals started "
+                f"more than {format_duration(lag_s)} after their time (limit {format_duration(limit_s)})"
             )
 
 
-def _busy_nodes(readings: Sequence[Reading], limit_percent: float) -> Iterator[str]:
+def _sustained(readings: Sequence[Reading], metric: str, limit: float) -> Iterator[tuple[str, float]]:
+    """Yield (node, what it never fell below) where `metric` was at `limit` for some readings in a row."""
     per_node: defaultdict[str, list[float]] = defaultdict(list)
-    for reading in generator_readings(readings, "cpu_percent"):
+    for reading in generator_readings(readings, metric):
         per_node[reading.node].append(reading.value or 0.0)
     for node, values in sorted(per_node.items()):
-        runs = (
-            values[first : first + SUSTAINED_READINGS]
-            for first in range(len(values) - SUSTAINED_READINGS + 1)
-        )
-        worst = max((min(run) for run in runs), default=0.0)
-        if worst >= limit_percent:
-            yield (
-                f"the load generator {node} was saturated: its process used {worst:.0f} % of a core or more "
-                f"for {SUSTAINED_READINGS} readings in a row (limit {limit_percent:.0f} %)"
-            )
+        starts = range(len(values) - SUSTAINED_READINGS + 1)
+        worst = max((min(values[first : first + SUSTAINED_READINGS]) for first in starts), default=0.0)
+        if worst >= limit:
+            yield node, worst
 
 
 def scenario_errors(record: RunRecord) -> list[str]:

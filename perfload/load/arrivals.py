@@ -127,13 +127,7 @@ class Dispatcher:
         if self._is_full(arrival):
             self._recorder.drop(int(self._clock.now_s()), span.name)
             return
-        try:
-            self._start_visit(arrival, span)
-        except Exception as error:
-            # The scenario's own code, in its constructor: this user has failed, the plan goes on.
-            self._environment.events.user_error.fire(
-                user_instance=None, exception=error, tb=error.__traceback__
-            )
+        self._start_visit(arrival, span)
         now_s = self._clock.now_s()
         self._recorder.arrival(int(now_s), span.name, round((now_s - arrival.at_s) * 1e6))
 
@@ -142,19 +136,31 @@ class Dispatcher:
         return cap is not None and len(self._users) >= share(cap, self._index, self._count)
 
     def _start_visit(self, arrival: Arrival, span: PhaseSpan) -> None:
-        user: Any = self._picker.pick(arrival.number)(self._environment)
+        user = self._make_user(arrival.number)
+        if user is None:
+            return
         user.tasks = OneVisit(user.tasks)
         due_epoch_s = self._clock.wall_now_s() - (self._clock.now_s() - arrival.at_s)
         visit = Visit(span.name, int(arrival.at_s), due_epoch_s)
         user.start(self._users).perfload_visit = visit
 
+    def _make_user(self, number: int) -> Any:
+        """Return virtual user `number`; None if its class fails to make it: the plan goes on without."""
+        try:
+            return self._picker.pick(number)(self._environment)
+        except Exception as error:
+            trace = error.__traceback__
+            self._environment.events.user_error.fire(user_instance=None, exception=error, tb=trace)
+            return None
+
     def _hold(self, level: Level) -> None:
         self._residents = [user for user in self._residents if not user.greenlet.dead]
-        while len(self._residents) < level.users:
-            user = self._picker.pick(self._resident_number)(self._environment)
+        for _ in range(level.users - len(self._residents)):
+            user = self._make_user(self._resident_number)
             self._resident_number += self._count
-            user.start(self._users)
-            self._residents.append(user)
+            if user is not None:
+                user.start(self._users)
+                self._residents.append(user)
         leaving = self._residents[level.users :]
         del self._residents[level.users :]
         for user in leaving:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ from locust.stats import StatsError
 
 from perfload.errors import PerfloadError
 from perfload.load.clock import RunClock
-from perfload.model import PhaseSpan
+from perfload.model import PhaseSpan, span_at
 from perfload.recorder import Recorder
+from perfload.redact import redact
 
 
 class RequestBridge:
@@ -64,7 +66,7 @@ class RequestBridge:
             int(now_s),
             phase,
             request_type,
-            name,
+            presentable(name),
             latency_us=latency_us,
             service_us=service_us,
             due_second=due_second,
@@ -77,21 +79,30 @@ class RequestBridge:
         now_s = self._clock.now_s()
         visit = getattr(getcurrent(), "perfload_visit", None)
         phase = self._phase_at(now_s) if visit is None else visit.phase
-        reason = exception.message if isinstance(exception, PerfloadError) else reason_of(exception)
+        reason = reason_of(exception.message if isinstance(exception, PerfloadError) else exception)
         self._recorder.scenario_error(int(now_s), phase, reason)
 
     def _phase_at(self, t_s: float) -> str:
         """Return the phase of second `t_s`: nearly always that of the last request."""
         span = self._span
         if not span.start_s <= t_s < span.end_s:
-            later = (item for item in self._spans if t_s < item.end_s)
-            self._span = span = next(later, self._spans[-1])
+            self._span = span = span_at(self._spans, t_s)
         return span.name
 
 
 def reason_of(error: Exception | str) -> str:
     """Return a short reason, the same for the same failure: what a check said, or the exception's words."""
-    if isinstance(error, CatchResponseError):
-        return str(error)
+    if isinstance(error, (str, CatchResponseError)):
+        return presentable(str(error))
     # Locust's rule takes the memory addresses out of exceptions.
-    return error if isinstance(error, str) else StatsError.parse_error(error)
+    return presentable(StatsError.parse_error(error))
+
+
+@functools.lru_cache(maxsize=10_000)
+def presentable(text: str) -> str:
+    """Return `text` as it may be written and sent: without secrets, and as Unicode that can be encoded.
+
+    Names and reasons come from outside: a URL with a key in it, half a character in a body. Both repeat, so
+    each is looked at once.
+    """
+    return str(redact(text)).encode("utf-8", "backslashreplace").decode("utf-8")

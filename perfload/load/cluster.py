@@ -22,6 +22,7 @@ from typing import Any
 import gevent
 from gevent.event import Event
 from locust.exception import RPCError
+from locust.runners import STATE_CLEANUP, STATE_STOPPED, STATE_STOPPING
 
 from perfload.codec import decode_window, encode_window
 from perfload.load.node import Assignment, Batch
@@ -29,6 +30,9 @@ from perfload.load.run import Run
 from perfload.readings import decode_reading, encode_reading
 
 logger = logging.getLogger("perfload")
+
+ENDING = (STATE_CLEANUP, STATE_STOPPING, STATE_STOPPED)
+"""States of a runner that must not be told to stop: it has been, and two stops at once clash."""
 
 START, BATCH, ACK, STOP = "perfload_start", "perfload_batch", "perfload_ack", "perfload_stop"
 
@@ -181,14 +185,15 @@ class MasterLink:
             self._run.take(node, dataclasses.replace(batch, final=inbox.complete))
         ack = {"number": data["number"], "run": data["run"]}
         self._runner.send_message(ACK, ack, client_id=client_id)
-        if all(state.complete for state in self._run.nodes.values()):
+        if self._run.is_complete:
             self._all_complete.set()
 
     def drain(self, stop_timeout_s: float) -> None:
-        """Have every worker stop and wait for its last results, up to the deadline."""
+        """End the load: have every worker stop and wait for its last results, up to the deadline."""
+        self._run.end_load()
         for client in list(self._runner.clients.all):
             self._runner.send_message(STOP, {}, client_id=client.id)
-        if self._run.nodes and not all(state.complete for state in self._run.nodes.values()):
+        if not self._run.is_complete:
             self._all_complete.wait(stop_timeout_s + FINAL_DEADLINE_S)
         for node, state in self._run.nodes.items():
             if not state.complete:
@@ -215,7 +220,8 @@ class WorkerLink:
             self._outbox.acknowledge(msg.data["run"], msg.data["number"])
 
     def _on_stop(self, **_: Any) -> None:
-        self._runner.stop()
+        if self._runner.state not in ENDING:
+            self._runner.stop()
 
     def open(self) -> Callable[[Batch], None]:
         """Return the sink for the run that has been assigned."""

@@ -52,7 +52,8 @@ class DataFeeder:
             return
         self._share = (run_id, index, count)
         self._next = 0
-        shared = self._rows[index::count]
+        # A node that came too late for a share of the arrivals (count 0) has no rows of its own either.
+        shared = self._rows[index::count] if count else []
         # Whoever goes through the rows in order may share one if there are more workers than rows.
         self._mine = list(shared if shared or self._order == "unique" else self._rows)
         self._size = len(self._mine)
@@ -77,4 +78,4 @@ def _share_of_this_node() -> tuple[str, int, int]:
     if node is None:
         return ("", 0, 1)
     assignment = node.assignment
-    return (assignment.run_id, assignment.index, max(1, assignment.count))
+    return (assignment.run_id, assignment.index, assignment.count)

@@ -13,9 +13,9 @@ import gevent
 from gevent import Greenlet
 
 from perfload.load.arrivals import Dispatcher, ScenarioPicker
-from perfload.load.bridge import RequestBridge
+from perfload.load.bridge import RequestBridge, presentable
 from perfload.load.clock import RunClock, best_timer
-from perfload.model import AnyWindow, PhaseSpan, Reading
+from perfload.model import AnyWindow, PhaseSpan, Reading, span_at
 from perfload.plan import Plan
 from perfload.recorder import Recorder
 
@@ -37,6 +37,8 @@ class Assignment:
     started_at_s: float
     seed: int
     time_scale: float = 1.0
+    shape: str = ""
+    """Name of the shape's class, which may have been picked in the web UI; "" without a shape."""
     allow: tuple[str, ...] = ()
     """Hosts that load may go to, besides those that the node's own configuration allows."""
 
@@ -105,9 +107,16 @@ class Node:
 
     def _spawn(self, body: Callable[[], None]) -> Greenlet:
         greenlet = gevent.spawn(body)
-        greenlet.link_exception(_log_death)
+        greenlet.link_exception(self._note_death)
         self._greenlets.append(greenlet)
         return greenlet
+
+    def _note_death(self, greenlet: Greenlet) -> None:
+        """Make the run invalid when a part of the generator fails: its load is not what was asked for."""
+        logger.critical("a part of the load generator failed", exc_info=greenlet.exc_info)
+        now_s = self.clock.now_s()
+        reason = f"a part of the load generator failed: {greenlet.exception!r}"
+        self.recorder.scenario_error(int(now_s), span_at(self._spans, now_s).name, presentable(reason))
 
     def stop_arrivals(self) -> None:
         """Start no more virtual users; those in flight go on."""
@@ -127,11 +136,8 @@ class Node:
         """Record a scenario author's metric, in the phase of the virtual user that calls."""
         visit = getattr(gevent.getcurrent(), "perfload_visit", None)
         now_s = self.clock.now_s()
-        phase = visit.phase if visit is not None else self._phase_at(now_s)
-        self.recorder.metric(int(now_s), phase, metric, unit, value)
-
-    def _phase_at(self, t_s: float) -> str:
-        return next((span for span in self._spans if t_s < span.end_s), self._spans[-1]).name
+        phase = visit.phase if visit is not None else span_at(self._spans, now_s).name
+        self.recorder.metric(int(now_s), phase, presentable(metric), presentable(unit), value)
 
     def _report_seconds(self) -> None:
         second = 0
@@ -181,7 +187,3 @@ class _Pulse:
         self._taken_s, self._cpu_s = now_s, cpu_s
         self._peak_users, self._loop_lag_s = 0, 0.0
         return values
-
-
-def _log_death(greenlet: Greenlet) -> None:
-    logger.critical("a part of the load generator failed: %s", greenlet.exception, exc_info=greenlet.exc_info)

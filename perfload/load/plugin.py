@@ -28,7 +28,7 @@ from perfload.errors import ExitCode, PerfloadError, UsageError
 from perfload.histogram import representative
 from perfload.hosts import HostRules
 from perfload.load import manifest, web
-from perfload.load.cluster import BATCH, MasterLink, WorkerLink
+from perfload.load.cluster import BATCH, ENDING, FINAL_DEADLINE_S, MasterLink, WorkerLink
 from perfload.load.guard import check_host, wait_for_target
 from perfload.load.interrupts import Interrupts, install_excepthook
 from perfload.load.node import Assignment, Node
@@ -69,7 +69,6 @@ class Plugin:
         events.test_stopping.add_listener(self._on_test_stopping)
         events.test_stop.add_listener(self._on_test_stop)
         events.worker_connect.add_listener(self._on_worker_connect)
-        events.quitting.add_listener(self._on_quitting)
         stats.bucket_response_time = bucket_response_time  # type: ignore[assignment]  # any number will do
         install_excepthook(self._abandon)
 
@@ -88,6 +87,9 @@ class Plugin:
         options = dict(vars(environment.parsed_options)) if environment.parsed_options else {}
         self.config = load_config(directory=Path.cwd(), environ=os.environ, flags=config_flags(options))
         environment.dispatcher_class = self._make_dispatcher
+        # Called in reverse order: the runner's own listener, which says goodbye, comes after ours.
+        environment.events.quitting.add_listener(self._on_quitting)
+        self._interrupts.install()
         if isinstance(runner, WorkerRunner):
             self._worker_link = WorkerLink(environment)
             return
@@ -96,15 +98,15 @@ class Plugin:
         if not environment.host and not any(user.host for user in environment.user_classes):
             environment.host = self.config.host or None
         logging.getLogger("locust.runners").addFilter(_says_more_than_zero_users)
-        self._check_plan()
-        self._interrupts.install()
+        self._check_shapes()
+        self._check_rules()
         if options.get("headless"):
             self._check_target()
             _quieten_tables(options)
         elif environment.host:
             check_host(environment.host, self.config.host_rules)
         if web_ui is not None:
-            web.guard(web_ui, self._check_target)
+            web.guard(web_ui, self._check_start)
 
     def _make_dispatcher(self, worker_nodes: list[Any], user_classes: list[Any]) -> Any:
         from locust.dispatch import UsersDispatcher
@@ -112,13 +114,16 @@ class Plugin:
         planned = isinstance(self.environment.shape_class, PhasedShape)
         return (NoUsersDispatcher if planned else UsersDispatcher)(worker_nodes, user_classes)
 
-    def _check_plan(self) -> None:
-        """Find mistakes in the plan, and in rules that name its phases, before any load."""
+    def _check_shapes(self) -> None:
+        """Refuse two shapes: Locust would take the first without a word."""
         shapes = self.environment.available_shape_classes or {}
         if len(shapes) > 1 and not self.environment.parsed_options.class_picker:
             raise UsageError(
                 f"there are {len(shapes)} shapes: {', '.join(shapes)}", hint="name one of them with -f"
             )
+
+    def _check_rules(self) -> None:
+        """Find mistakes in the plan, and in rules that name its phases, before any load."""
         plan = self._plan()
         if plan is not None:
             names = [span.name for span in plan.spans]
@@ -129,6 +134,13 @@ class Plugin:
         for name in {host} if host is not None else self._hosts():
             check_host(name, self.config.host_rules)
             wait_for_target(name, self.config.wait_s)
+
+    def _check_start(self, host: str | None) -> None:
+        """Raise `UsageError` unless a run may be started at `host` from the web UI."""
+        runner = self.environment.runner
+        if isinstance(runner, MasterRunner) and not runner.worker_count:
+            raise UsageError("no worker is connected", hint="start one: locust -f ... --worker")
+        self._check_target(host)
 
     def _hosts(self) -> set[str]:
         if self.environment.host:
@@ -151,11 +163,15 @@ class Plugin:
             # Locust would log it and go on: a load that nobody records.
             code = error.exit_code if isinstance(error, PerfloadError) else ExitCode.UNEXPECTED
             self.environment.process_exit_code = int(code)
+            # Locust's master would take the shape for running for ever, and refuse every later start.
+            self.environment.runner.shape_greenlet = self.environment.runner.shape_last_tick = None
             raise StopTest(str(error) or repr(error)) from error
 
     def _start_run(self) -> None:
         runner = self.environment.runner
         self._check_target()
+        self._check_rules()
+        self._interrupts.install()  # again: by now Locust has replaced the handler of SIGTERM
         plan = self._plan()
         is_master = isinstance(runner, MasterRunner)
         lead_s = CLUSTER_LEAD_S if is_master else LOCAL_LEAD_S
@@ -192,6 +208,7 @@ class Plugin:
             started_at_s=record.started_at_s,
             seed=self.config.seed,
             time_scale=record.time_scale,
+            shape=record.shape,
             allow=self.config.host_rules.allow,
         )
 
@@ -207,6 +224,7 @@ class Plugin:
         # What the master allows, the load on its workers may do: its command line is where people write it.
         rules = HostRules(dict.fromkeys((*self.config.host_rules.allow, *terms.allow)))
         self.config = replace(self.config, host_rules=rules, time_scale=terms.time_scale)
+        self.environment.shape_class = (self.environment.available_shape_classes or {}).get(terms.shape)
         plan = self._plan()
         spans = plan.spans if plan else (manifest.whole_run(),)
         self.node = Node(self.environment, terms, plan, spans, link.open())
@@ -226,12 +244,12 @@ class Plugin:
 
     def _abort(self) -> None:
         """End the load. A plan ends with its shape's next tick: two stops at once would clash in Locust."""
-        runner = self.environment.runner
-        headless = self.environment.parsed_options and self.environment.parsed_options.headless
-        if not headless:
-            runner.stop()
-        elif self._plan() is None:
-            runner.quit()
+        if self._plan() is not None:
+            return
+        if self.environment.parsed_options and self.environment.parsed_options.headless:
+            self.environment.runner.quit()
+        else:
+            self.environment.runner.stop()
 
     def _on_batch(self, msg: Any, **_: Any) -> None:
         if self._master_link is not None:
@@ -244,6 +262,8 @@ class Plugin:
     # --- after the load
 
     def _on_test_stopping(self, **_: Any) -> None:
+        if self.run is not None:
+            self.run.end_load()
         if self.node is not None:
             self.node.stop_arrivals()
         if self.run is not None and self._master_link is not None:
@@ -277,6 +297,9 @@ class Plugin:
         if self.run is not None or self.node is not None:
             self._interrupts.received = True
             self._stop_runner()
+        deadline_s = time.monotonic() + environment.stop_timeout + FINAL_DEADLINE_S
+        while self.node is not None and time.monotonic() < deadline_s:
+            gevent.sleep(0.05)  # the master's order to stop is being carried out, in another greenlet
         if self._worker_link is not None:
             self._worker_link.flush(timeout_s=5.0)
         code = self._reporting.wait()
@@ -285,6 +308,8 @@ class Plugin:
 
     def _stop_runner(self) -> None:
         runner = self.environment.runner
+        if runner.state in ENDING:
+            return
         if isinstance(runner, MasterRunner):
             # The workers have been told: `MasterLink.drain`.
             runner.stop(send_stop_to_client=False)

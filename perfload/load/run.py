@@ -35,6 +35,8 @@ class NodeState:
     last_second: int = -1
     idle: bool = False
     complete: bool = False
+    has_left: bool = False
+    """Its last results came, but before the load had ended: its share was not offered from then on."""
     note: str = ""
 
 
@@ -49,6 +51,7 @@ class Run:
         """True once the plan has been carried out."""
         self.breach = ""
         """Why an abort rule ended the run, in words."""
+        self._load_ended_at_s: float | None = None
         self._plan = plan
         self._drain_s = config.drain_s
         self._rules = [rule for rule in config.rules if rule.abort]
@@ -80,6 +83,9 @@ class Run:
         state = self.nodes.setdefault(node, NodeState(index=len(self.nodes), note="joined during the run"))
         state.idle = batch.idle
         state.complete = batch.final
+        if batch.final and self._load_ended_at_s is None:
+            state.has_left = True
+            state.note = "left during the run"
         state.last_second = max([state.last_second, *(window.second for window in batch.windows)])
         self._live.add(batch.windows)
         self._progress.add(batch.windows, batch.readings)
@@ -112,18 +118,32 @@ class Run:
         self.finished = after_s >= 0 and (not waiting or after_s >= self._drain_s)
         return self.finished
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every node has delivered its last results."""
+        return all(state.complete for state in self.nodes.values())
+
+    def end_load(self) -> None:
+        """Note that the load ends now; users may take a while to stop, and their time is not the load's."""
+        if self._load_ended_at_s is None:
+            self._load_ended_at_s = time.time()
+
     def close(self, reason: EndReason, note: str = "") -> None:
         """Stop the monitors and complete the record. A disk that is still full is reported, not raised."""
+        self.end_load()
+        ended_at_s = self._load_ended_at_s or time.time()
         if self._sampler is not None:
             self._sampler.stop()
         try:
-            self._writer.close(reason, ended_at_s=time.time(), nodes=self._node_records(), note=note)
+            self._writer.close(reason, ended_at_s=ended_at_s, nodes=self._node_records(), note=note)
         except RecordError as error:
             logger.error("%s", error)
 
     def _node_records(self) -> Sequence[NodeRecord]:
         return [
-            NodeRecord(name, state.index, state.complete, state.last_second, state.note)
+            NodeRecord(
+                name, state.index, state.complete and not state.has_left, state.last_second, state.note
+            )
             for name, state in self.nodes.items()
         ]
 

@@ -23,7 +23,8 @@ LOAD_TEST = ROOT / "shapes" / "load_test.py"
 TIMEOUT_S = 120.0
 
 
-def _heed_interrupts() -> None:
+def heed_interrupts() -> None:
+    """Restore the default of SIGINT in a child that is about to run."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -41,7 +42,7 @@ class LocustProcess:
             stderr=subprocess.STDOUT,
             text=True,
             # Whoever starts the tests in the background has SIGINT ignored, and that is inherited.
-            preexec_fn=_heed_interrupts,  # noqa: PLW1509  # nothing but a system call
+            preexec_fn=heed_interrupts,  # noqa: PLW1509  # nothing but a system call
         )
         self._lines: list[str] = []
         self._changed = threading.Condition()

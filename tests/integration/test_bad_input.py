@@ -172,3 +172,37 @@ def test_a_record_that_cannot_be_written(tmp_path: Path) -> None:
     assert finished.code == 2
     assert "cannot be written" in finished.output
     assert "--reports-dir" in finished.output
+
+
+BROKEN_USER = """
+from locust import constant, task
+from perfload.load import HttpUser, Phase, PhasedShape
+
+class User(HttpUser):
+    wait_time = constant(1)
+    made = 0
+
+    def __init__(self, environment):
+        User.made += 1
+        if User.made > 2:
+            raise RuntimeError("no third one")
+        super().__init__(environment)
+
+    @task
+    def nothing(self):
+        self.client.get("/health")
+
+class Shape(PhasedShape):
+    phases = (Phase(name="Load", duration="3s", {load}),)
+"""
+
+
+@pytest.mark.parametrize("load", ["users=5", "arrival_rate=5"])
+def test_a_scenario_that_cannot_be_made_makes_the_run_invalid(tmp_path: Path, load: str) -> None:
+    (tmp_path / "user.py").write_text(BROKEN_USER.format(load=load))
+    with TargetProcess() as target:
+        options = ("-H", target.url, "--threshold", "error_rate <= 1%")
+        finished = run_locust("-f", tmp_path / "user.py", *options, cwd=tmp_path)
+    assert finished.code == 4
+    assert finished.summary["verdict"] == "invalid"
+    assert any("no third one" in reason for reason in finished.summary["reasons"])

@@ -204,3 +204,13 @@ def test_errors_of_the_scenarios_own_code_are_counted_with_the_arrivals() -> Non
 )
 def test_the_same_failure_has_the_same_reason(error: Exception | str, reason: str) -> None:
     assert reason_of(error) == reason
+
+
+def test_secrets_and_half_characters_from_outside_are_not_recorded() -> None:
+    bench = Bench()
+    key = "sk-" + "a1B2" * 8
+    bench.request(1.0, 10, name=f"/models?api_key={key}", exception=f"no such key {key} \ud800")
+    (window,) = bench.recorder.take()
+    assert isinstance(window, Window)
+    assert window.name == "/models?api_key=***"
+    assert window.reasons == (("no such key *** \\ud800", 1),)

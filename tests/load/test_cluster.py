@@ -315,6 +315,7 @@ def test_a_batch_that_comes_again_is_acknowledged_and_counted_once(run: Run) -> 
     link = MasterLink(runner, run, TERMS)
     link.begin()
     runner.sent.clear()
+    run.end_load()
     for number, second, final in [(2, 1, True), (2, 1, True), (1, 0, False), (1, 0, False)]:
         link.receive("host_0", encode_batch(number, "run-1", batch(second, final=final)))
     assert runner.sent == [(ACK, "host_0", {"number": number, "run": "run-1"}) for number in (2, 2, 1, 1)]
@@ -361,6 +362,7 @@ def test_a_worker_that_stays_silent_is_named_in_the_record(
     runner = Runner(workers=2)
     link = MasterLink(runner, run, TERMS)
     link.begin()
+    run.end_load()
     link.receive("host_0", encode_batch(1, "run-1", batch(0, final=True)))
     link.receive("host_1", encode_batch(2, "run-1", batch(1, final=True, node="worker-1")))  # 1 is missing
     link.drain(0.0)
@@ -378,3 +380,13 @@ def test_the_names_of_messages_are_perfloads_own() -> None:
         "perfload_ack",
         "perfload_stop",
     }
+
+
+def test_a_worker_that_leaves_before_the_load_has_ended_makes_the_run_incomplete(run: Run) -> None:
+    runner = Runner(workers=1)
+    link = MasterLink(runner, run, TERMS)
+    link.begin()
+    link.receive("host_0", encode_batch(1, "run-1", batch(0, final=True)))
+    run.end_load()
+    (node,) = closed(run).manifest.nodes
+    assert (node.complete, node.note) == (False, "left during the run")

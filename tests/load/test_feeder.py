@@ -182,3 +182,12 @@ def test_an_unknown_order_is_refused(file: Path) -> None:
 def test_a_column_that_is_missing_is_found_before_the_load(file: Path) -> None:
     with pytest.raises(UsageError, match="has no column 'password'"):
         DataFeeder(file, ["email", "password"])
+
+
+def test_a_node_without_a_share_has_no_unique_rows(
+    file: Path, be_node: Callable[..., None], visitors: Visitors
+) -> None:
+    feeder = DataFeeder(file, ["email"], order="unique")
+    be_node(2, 0)
+    with pytest.raises(UsageError, match="this node's share: 0 rows"):
+        feeder.take(visitors.come())

@@ -110,3 +110,15 @@ def test_windows_of_many_nodes_merge_to_the_same_total_however_they_come(
         assert isinstance(window, Window)
         total.add(window.latency)
     assert total == Histogram(latency_us for _, latency_us, _ in samples)
+
+
+def test_a_metric_has_one_unit_and_a_bound() -> None:
+    recorder = Recorder("run", "node")
+    recorder.metric(0, "Load", "size", "kB", 1)
+    with pytest.raises(UsageError, match="'size' was given in 'MB' and before in 'kB'"):
+        recorder.metric(0, "Load", "size", "MB", 1)
+    with pytest.raises(UsageError, match="takes numbers from 0 to 1e"):
+        recorder.metric(0, "Load", "size", "kB", 1e16)
+    (window,) = recorder.take()
+    assert isinstance(window, MetricWindow)
+    assert window.values.count == 1

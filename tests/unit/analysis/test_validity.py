@@ -56,10 +56,28 @@ def test_the_lags_of_all_nodes_are_one_distribution() -> None:
     assert len(saturation(RunRecord(MANIFEST, arrivals=parts))) == 1
 
 
-def test_lateness_is_judged_from_a_hundred_arrivals_on() -> None:
+def test_below_a_hundred_arrivals_the_median_is_judged() -> None:
     assert MIN_ARRIVALS == 100
-    assert saturation(RunRecord(MANIFEST, arrivals=(arrivals("Load", [80_000] * 99),))) == []
-    assert len(saturation(RunRecord(MANIFEST, arrivals=(arrivals("Load", [80_000] * 100),)))) == 1
+    few, many = [80_000] * 49 + [10] * 50, [80_000] * 50 + [10] * 50
+    assert saturation(RunRecord(MANIFEST, arrivals=(arrivals("Load", few),))) == []
+    assert len(saturation(RunRecord(MANIFEST, arrivals=(arrivals("Load", many),)))) == 1
+    assert saturation(RunRecord(MANIFEST, arrivals=(arrivals("Load", [80_000] * 3),))) == [
+        "the load generator was late in 'Load': 50 % of its arrivals started more than 80 ms after their "
+        "time (limit 50 ms)"
+    ]
+
+
+def test_an_event_loop_that_is_late_five_readings_in_a_row_makes_the_run_invalid() -> None:
+    def lag(values_ms: list[float]) -> tuple[Reading, ...]:
+        return tuple(
+            Reading(n, "local", "generator", "loop_lag_ms", "ms", ms) for n, ms in enumerate(values_ms)
+        )
+
+    assert saturation(RunRecord(MANIFEST, readings=lag([70, 80, 90, 60, 10, 70]))) == []
+    assert saturation(RunRecord(MANIFEST, readings=lag([1, 70, 80, 90, 60, 75, 1]))) == [
+        "the load generator local was held up: its event loop was 60 ms late or more in 5 readings in a row "
+        "(limit 50 ms)"
+    ]
 
 
 def test_the_limit_of_lag_is_the_runs_own() -> None:
