@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from perfload.histogram import Histogram
 from perfload.target.process import TargetProcess
 from tests.integration.locust_runs import AI_MODELS, requests_of, run_locust
 
@@ -49,37 +53,58 @@ def test_a_fixed_delay_is_reported_within_a_millisecond_of_the_targets_own_histo
     """50 ms in the target: p50 and p99 are its own within 1 ms + 0.1 %.
 
     Closed, with connections kept: what a new connection costs is part of a response time but the target
-    cannot see it.
+    cannot see it. Whatever else the machine does delays what is on the way between the two; hence the
+    bystander, whose own delay is allowed on top, and more than one try.
     """
     tries = []
     for attempt in range(5):
-        errors_ms, is_within = _errors_ms(tmp_path / str(attempt))
-        if is_within:
+        reported_ms, true_ms, delay_ms = measure_a_fixed_delay(tmp_path / str(attempt))
+        errors_ms = {name: reported_ms[name] - true_ms[f"{name}_ms"] for name in ("p50", "p99")}
+        if all(
+            abs(errors_ms[name]) <= 1 + true_ms[f"{name}_ms"] / 1000 + delay_ms[name] for name in errors_ms
+        ):
             return
-        tries.append(errors_ms)
-    pytest.fail(f"reported - true, ms: {tries}")
+        tries.append((errors_ms, delay_ms))
+    pytest.fail(f"reported - true, and the bystander's delay, ms: {tries}")
 
 
-def _errors_ms(folder: Path) -> tuple[dict[str, float], bool]:
-    """Return (reported - true by percentile, whether all are within the limit) of one run.
-
-    Whatever else the machine does delays what is on the way between the two; hence more than one try.
-    """
+def measure_a_fixed_delay(folder: Path) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Return what was reported, what was true and what a bystander was delayed by, by percentile."""
     folder.mkdir()
-    with TargetProcess("--delay", "50ms") as target:
+    with TargetProcess("--delay", "50ms") as target, Bystander() as bystander:
         # Two users, out of step: what waits in line for the other's response is no fault of the measurement.
         arguments = ("-H", target.url, "-u", "2", "-r", "2", "-t", "12s")
         finished = run_locust("-f", scenario(folder, "between(0.01, 0.06)"), *arguments, cwd=folder)
         truth = target.truth()["endpoints"][LOGIN]
     row = requests_of(finished.summary)[LOGIN]
     assert row["count"] == truth["received"] > 200
-    errors = {}
-    within = True
-    for percentile in ("p50", "p99"):
-        reported, true = row["response_time_ms"][percentile], truth["latency"][f"{percentile}_ms"]
-        errors[percentile] = reported - true
-        within = within and abs(reported - true) <= 1 + true / 1000
-    return errors, within
+    return row["response_time_ms"], truth["latency"], bystander.delay_ms
+
+
+class Bystander:
+    """Somebody who only sleeps, 2 ms at a time, and finds out how late the machine wakes sleepers."""
+
+    def __enter__(self) -> Self:
+        self._delays = Histogram()
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._sleep)
+        self._thread.start()
+        return self
+
+    def _sleep(self) -> None:
+        while not self._is_over.is_set():
+            due_s = time.perf_counter() + 0.002
+            time.sleep(0.002)
+            self._delays.record(round((time.perf_counter() - due_s) * 1e6))
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    @property
+    def delay_ms(self) -> dict[str, float]:
+        """The delays' p50 and p99."""
+        return {name: self._delays.percentile(float(name[1:])) / 1000 for name in ("p50", "p99")}
 
 
 def stalled_latencies_ms(rate_per_s: int, duration_s: int, stall_s: float, service_ms: float) -> list[float]:
