@@ -15,6 +15,7 @@ from gevent import Greenlet
 from perfload.load.arrivals import Dispatcher, ScenarioPicker
 from perfload.load.bridge import RequestBridge, presentable
 from perfload.load.clock import RunClock, best_timer
+from perfload.load.http.resolver import resolver
 from perfload.model import AnyWindow, PhaseSpan, Reading, span_at
 from perfload.plan import Plan
 from perfload.recorder import Recorder
@@ -95,6 +96,7 @@ class Node:
 
     def start(self) -> None:
         """Begin: record requests, start virtual users by the plan, report once a second."""
+        resolver.forget()  # addresses are looked up once per run
         # What is alive now lives as long as the process: the collector need not look at it during the load.
         gc.collect()
         gc.freeze()

@@ -49,7 +49,7 @@ def user(
     visitor = client(environment)
     visitor.events = events
     yield visitor
-    visitor.client.client.close()
+    visitor.client.close()
 
 
 def test_requests_to_an_allowed_host_are_sent(user: Any, server: Any) -> None:

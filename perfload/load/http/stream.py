@@ -1,0 +1,57 @@
+"""A body that is read as it arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+
+class Source(Protocol):
+    """The connection that the rest of a body comes from."""
+
+    received_ns: int
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the response has ended and the connection may take the next request."""
+
+    def next_piece(self) -> bytes:
+        """Return what has come of the body, waiting for it; b"" at its end."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class BodyStream:
+    """Iterates over the pieces of a body in the sizes in which they come; once."""
+
+    def __init__(self, source: Source, give_back: Callable[[], None]) -> None:
+        self._source: Source | None = source
+        self._give_back = give_back
+        self.read_bytes = 0
+        self.received_ns = 0
+        """When the piece that was returned last had come."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self._source is not None:
+            piece = self._source.next_piece()
+            if not piece:
+                self.close()
+                return
+            self.read_bytes += len(piece)
+            self.received_ns = self._source.received_ns
+            yield piece
+
+    def close(self) -> None:
+        """Give the connection back when the body has ended, close it when not."""
+        source, self._source = self._source, None
+        if source is None:
+            return
+        if source.is_idle:
+            self._give_back()
+        else:
+            source.close()
+
+    def __del__(self) -> None:
+        # A response that nobody read to its end must not keep its connection.
+        self.close()
