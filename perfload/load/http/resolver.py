@@ -50,6 +50,8 @@ class Resolver:
         Many users that ask for the same host at the same time wait for one look-up, which goes on when the
         first of them is stopped.
         """
+        if numeric := _numeric(host, port):
+            return numeric
         key = (host, port)
         if key not in self._lookups:
             self._lookups[key] = gevent.spawn(_look_up, host, port)
@@ -64,6 +66,17 @@ class Resolver:
     def forget(self) -> None:
         """Ask again for every host; call it when a run begins."""
         self._lookups.clear()
+
+
+def _numeric(host: str, port: int) -> Addresses | None:
+    """Return the address that `host` already is; None for a name, which takes a thread to look up."""
+    for family, rest in ((socket.AF_INET, ()), (socket.AF_INET6, (0, 0))):
+        try:
+            socket.inet_pton(family, host)
+        except (OSError, UnicodeError, ValueError):
+            continue
+        return Addresses([(int(family), (host, port, *rest))])
+    return None
 
 
 def _look_up(host: str, port: int) -> Addresses | None:
