@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -37,10 +36,18 @@ class HttpUser(User):
         self.client = HttpSession(
             self.host,
             environment.events.request,
-            # Not the user itself: the two would keep each other, and the connection, for the collector.
-            weakref.proxy(self),
+            self,
             insecure=self.insecure,
             host_rules=plugin.installed.config.host_rules if plugin.installed else HostRules(),
             timeouts=self.timeouts,
             default_headers=self.default_headers,
         )
+
+    def start(self, group: Any) -> Any:
+        """Start the user; its connections are closed when it has left, however it leaves.
+
+        Locust's task sets and their users keep each other until the collector comes: too late for a socket.
+        """
+        greenlet = super().start(group)
+        greenlet.rawlink(lambda _greenlet: self.client.close())
+        return greenlet

@@ -1,15 +1,19 @@
 """The HTTP user against real servers: load stays on the hosts that are allowed, redirects included."""
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from gevent.pywsgi import WSGIServer
+from locust.exception import StopUser
 
 from perfload.config import load_config
 from perfload.load import HttpUser, plugin
 from perfload.load.bridge import reason_of
+from tests.load.conftest import wait_for
 
 ELSEWHERE = "http://elsewhere.example.com/"
 
@@ -36,12 +40,14 @@ def server() -> Iterator[Any]:
     running.stop()
 
 
-@pytest.fixture
-def user(
-    server: Any, make_environment: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Any]:
+@pytest.fixture(autouse=True)
+def default_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = load_config(directory=tmp_path, environ={}, flags={})
     monkeypatch.setattr(plugin.installed, "config", config, raising=False)
+
+
+@pytest.fixture
+def user(server: Any, make_environment: Callable[..., Any]) -> Iterator[Any]:
     client: Any = type("Client", (HttpUser,), {"host": f"http://127.0.0.1:{server.server_port}"})
     environment = make_environment(client)
     events: list[dict[str, Any]] = []
@@ -68,3 +74,28 @@ def test_nothing_is_sent_to_a_host_that_is_not_allowed(
     assert server.asked == asked
     (event,) = user.events
     assert reason_of(event["exception"]) == "load may not go to elsewhere.example.com"
+
+
+def test_a_user_that_has_left_has_closed_its_connection(
+    server: Any, make_environment: Callable[..., Any]
+) -> None:
+    def visit(user: Any) -> None:
+        assert user.client.get("/here").status_code == 200
+        raise StopUser
+
+    port = server.server_port
+    visitor: Any = type("Visitor", (HttpUser,), {"host": f"http://127.0.0.1:{port}", "tasks": [visit]})
+    environment = make_environment(visitor)
+    gc.disable()  # the collector would close it too, some time
+    try:
+        visitor(environment).start(environment.runner.user_greenlets)
+        wait_for(lambda: not environment.runner.user_greenlets)
+        wait_for(lambda: server.asked == ["/here"] and not connections_to(port))
+    finally:
+        gc.enable()
+
+
+def connections_to(port: int) -> list[Any]:
+    """Return the connections of this process to `port` that are open."""
+    found = psutil.Process().net_connections("tcp")
+    return [item for item in found if item.raddr and item.raddr.port == port and item.status == "ESTABLISHED"]
