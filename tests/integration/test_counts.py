@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from perfload.target.process import TargetProcess
-from tests.integration.locust_runs import API_FLOW, Finished, requests_of, run_cluster, run_locust
+from tests.integration.locust_runs import (
+    AI_MODELS,
+    API_FLOW,
+    LOAD_TEST,
+    Finished,
+    requests_of,
+    run_cluster,
+    run_locust,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -98,3 +106,14 @@ def test_a_closed_load(tmp_path: Path) -> None:
     (phase,) = finished.summary["phases"]
     assert (phase["name"], phase["model"], phase["peak_users"]) == ("Closed load", "users", 5)
     assert phase["duration_s"] == pytest.approx(4, abs=1)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_start_the_load_tests_own_counts(tmp_path: Path, workers: int) -> None:
+    """The five phases, their durations divided by 300: 1, 2, 6, 3 and 1 s at the true rates."""
+    with TargetProcess("--no-latency") as target:
+        options = ("-H", target.url, "--time-scale", "300", "--stop-timeout", "1")
+        finished = run_cluster(workers, *options, files=(AI_MODELS, LOAD_TEST), cwd=tmp_path)
+    arrivals = [phase["arrivals"] for phase in finished.summary["phases"]]
+    assert [row["planned"] for row in arrivals] == [5, 60, 300, 300, 150]
+    assert [row["started"] for row in arrivals] == [5, 60, 300, 300, 150]
