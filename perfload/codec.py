@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast, get_args
 
-from perfload.histogram import Histogram
+from perfload.histogram import Histogram, slot_of
 from perfload.model import (
     SCHEMA_VERSION,
+    STAGES,
     AnyWindow,
     ArrivalWindow,
     EndReason,
@@ -16,10 +17,14 @@ from perfload.model import (
     MetricWindow,
     NodeRecord,
     PhaseSpan,
+    StageWindow,
     Window,
 )
 
 JsonObject = dict[str, Any]
+
+_TOO_LARGE = 1 << 63
+"""The encoding has room for 64 bits; a value beyond them comes from nobody who measured."""
 
 
 def encode_histogram(histogram: Histogram) -> list[object] | None:
@@ -36,7 +41,12 @@ def decode_histogram(value: object) -> Histogram:
     if not isinstance(value, list) or len(value) != 4 or not isinstance(value[0], str):
         raise ValueError("a histogram is null or [text, sum, min, max]")
     total, least, greatest = (_whole(number) for number in value[1:])
-    return Histogram.decode(value[0], total=total, least=least, greatest=greatest)
+    histogram = Histogram.decode(value[0], total=total, least=least, greatest=greatest)
+    if not (0 <= least < _TOO_LARGE and 0 <= greatest < _TOO_LARGE and 0 <= total < _TOO_LARGE**2):
+        raise ValueError("a histogram has a sum, minimum or maximum that cannot be")
+    if max(histogram.slots, default=0) >= slot_of(_TOO_LARGE):
+        raise ValueError("a histogram holds a value that cannot be")
+    return histogram
 
 
 def encode_window(window: AnyWindow) -> JsonObject:
@@ -57,6 +67,9 @@ def encode_window(window: AnyWindow) -> JsonObject:
     if isinstance(window, ArrivalWindow):
         errors = [list(row) for row in window.errors]
         return head | {"lag": encode_histogram(window.lag), "dropped": window.dropped, "errors": errors}
+    if isinstance(window, StageWindow):
+        stages = {stage: encode_histogram(histogram) for stage, histogram in window.stages}
+        return head | {"method": window.method, "name": window.name, "stages": stages}
     return head | {"metric": window.metric, "unit": window.unit, "values": encode_histogram(window.values)}
 
 
@@ -105,11 +118,29 @@ def _read_metric(head: _Head, value: JsonObject) -> MetricWindow:
     return MetricWindow(*head, metric=_text(value["metric"]), unit=_text(value["unit"]), values=values)
 
 
-_KINDS: dict[type[AnyWindow], str] = {Window: "requests", ArrivalWindow: "arrivals", MetricWindow: "metric"}
+def _read_stages(head: _Head, value: JsonObject) -> StageWindow:
+    stages = value["stages"]
+    if not isinstance(stages, dict) or not stages.keys() <= set(STAGES):
+        raise ValueError(f"stages is an object of histograms by {', '.join(STAGES)}")
+    return StageWindow(
+        *head,
+        method=_text(value["method"]),
+        name=_text(value["name"]),
+        stages=tuple((stage, decode_histogram(stages[stage])) for stage in STAGES if stage in stages),
+    )
+
+
+_KINDS: dict[type[AnyWindow], str] = {
+    Window: "requests",
+    ArrivalWindow: "arrivals",
+    MetricWindow: "metric",
+    StageWindow: "stages",
+}
 _READERS: dict[str, Callable[[_Head, JsonObject], AnyWindow]] = {
     "requests": _read_requests,
     "arrivals": _read_arrivals,
     "metric": _read_metric,
+    "stages": _read_stages,
 }
 
 

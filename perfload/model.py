@@ -238,7 +238,37 @@ class MetricWindow:
 METRIC_SCALE = 1000
 """`MetricWindow.values` holds values times this."""
 
-AnyWindow = Window | ArrivalWindow | MetricWindow
+STAGES = ("dns", "connect", "tls", "send", "wait", "receive")
+"""The parts of a request in order, as the HTTP Archive format names them; `wait` ends with the first byte."""
+
+STAGE_WINDOW_S = 10
+"""Seconds in one `StageWindow`: an explanation of latencies, which needs no resolution of a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageWindow:
+    """Where the time of one request went on one node, in `STAGE_WINDOW_S` seconds from `second` on.
+
+    Requests that had a response, whatever its status. `dns`, `connect` and `tls` count the connections that
+    were made, not the requests that found one open.
+    """
+
+    run_id: str
+    node: str
+    second: int
+    phase: str
+    method: str
+    name: str
+    stages: tuple[tuple[str, Histogram], ...]
+    """(one of `STAGES`, microseconds), those that occurred."""
+
+    @property
+    def key(self) -> tuple[str, str, int, str, str, str]:
+        """The merge key."""
+        return (self.run_id, self.node, self.second, self.phase, f"stages of {self.method}", self.name)
+
+
+AnyWindow = Window | ArrivalWindow | MetricWindow | StageWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +342,8 @@ class RunRecord:
     readings: tuple[Reading, ...] = ()
     damage: tuple[str, ...] = ()
     """Lines that could not be read back, in words: a record cut off by a crash or a full disk."""
+    stages: tuple[StageWindow, ...] = ()
+    """Empty in records of runs with a foreign client, and in those from before there were stages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from perfload.model import (
     NodeRecord,
     Reading,
     RunRecord,
+    StageWindow,
     Window,
 )
 from perfload.readings import decode_reading, encode_reading
@@ -155,6 +156,7 @@ def load(folder: Path) -> RunRecord:
         metrics=_of_type(windows, MetricWindow),
         readings=tuple(sorted(readings, key=lambda reading: reading.at_s)),
         damage=tuple(damage),
+        stages=_of_type(windows, StageWindow),
     )
 
 

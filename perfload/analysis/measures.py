@@ -14,6 +14,7 @@ from perfload.model import (
     MetricWindow,
     PhaseSpan,
     RunRecord,
+    StageWindow,
     Window,
 )
 from perfload.thresholds import LATENCY_METRICS, Observation, Rule
@@ -36,7 +37,7 @@ class Sample:
         elif isinstance(window, ArrivalWindow):
             self.arrivals_seen = True
             self.dropped += window.dropped
-        else:
+        elif isinstance(window, MetricWindow):
             self.values.add(window.values)
             self.unit = window.unit
 
@@ -74,14 +75,17 @@ def _statistic(rule: Rule, histogram: Histogram) -> float:
 
 
 def covers(rule: Rule, window: AnyWindow, counted: frozenset[str]) -> bool:
-    """Return whether `rule` asks about `window`: its phase (or all but warm-ups), its request or metric."""
+    """Return whether `rule` asks about `window`: its phase (or all but warm-ups), its request or metric.
+
+    No rule asks about stages: they explain a latency, and what is judged is the latency.
+    """
     if window.phase != rule.phase if rule.phase else window.phase not in counted:
         return False
     if isinstance(window, Window):
         return rule.selector in (None, window.name, f"{window.method} {window.name}")
     if isinstance(window, MetricWindow):
         return rule.selector == window.metric
-    return True
+    return not isinstance(window, StageWindow)
 
 
 class RecordMeasures:

@@ -105,6 +105,43 @@ class MetricSummary(TypedDict):
     spread: Spread
 
 
+class StageSummary(TypedDict):
+    """One stage of requests (`perfload.model.STAGES`), over those in which it occurred."""
+
+    stage: str
+    count: int
+    share_percent: float | None
+    """Of the time of all stages together; None when that is zero."""
+    time_ms: Spread
+
+
+class Breakdown(TypedDict):
+    """Where the time of some requests went, of those that had a response."""
+
+    responses: int
+    """Those of redirects included: each has stages of its own."""
+    mean_ms: float | None
+    """All stages together, per response."""
+    connections_per_100_requests: float | None
+    """Per 100 responses: 0 when every request found a connection open, 100 when each made its own."""
+    stages: list[StageSummary]
+    """In the order of a request, those that occurred."""
+
+
+class RequestBreakdown(Breakdown):
+    """Where the time of one request went."""
+
+    method: str
+    name: str
+
+
+class StagesSummary(TypedDict):
+    """Where the time went, over the phases that count; no responses where the client did not say."""
+
+    total: Breakdown
+    requests: list[RequestBreakdown]
+
+
 class NodeSummary(TypedDict):
     """One load generator."""
 
@@ -160,4 +197,5 @@ class Summary(TypedDict):
     failures: list[FailureSummary]
     thresholds: list[ThresholdSummary]
     metrics: list[MetricSummary]
+    stages: StagesSummary
     nodes: list[NodeSummary]

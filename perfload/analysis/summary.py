@@ -21,6 +21,7 @@ from perfload.analysis.schema import (
     Totals,
     VerdictName,
 )
+from perfload.analysis.stages import setup_note, stages
 from perfload.analysis.tally import (
     Tally,
     counted_phases,
@@ -50,12 +51,13 @@ def summarise(record: RunRecord) -> Summary:
     invalid = saturation(record) + scenario_errors(record)
     missing = gaps(record) + _missed(record, phases)
     verdict, reasons = _verdict(manifest, verdicts, invalid, missing)
+    times = stages(record)
     return Summary(
         schema=manifest.schema,
         run_id=manifest.run_id,
         verdict=verdict,
         reasons=reasons,
-        notes=list(_notes(record)),
+        notes=[*_notes(record), *filter(None, [setup_note(times["total"])])],
         started_at=datetime.fromtimestamp(manifest.started_at_s, UTC).isoformat(timespec="seconds"),
         duration_s=round(load_end_s(record), 3),
         end_reason=manifest.end_reason,
@@ -67,6 +69,7 @@ def summarise(record: RunRecord) -> Summary:
         failures=list(_failures(record)),
         thresholds=[_threshold(verdict) for verdict in verdicts],
         metrics=list(_metrics(record)),
+        stages=times,
         nodes=[_node(record, node) for node in manifest.nodes],
     )
 

@@ -161,8 +161,8 @@ def _spectrum_line(name: str, merged: Histogram, color: str, dash: str) -> dict[
         "type": "scatter",
         "mode": "lines" if len(inverses) > 1 else "markers",
         "name": name,
-        "x": [_rounded(inverse) for inverse in inverses],
-        "y": [_rounded(value / 1000) for value in merged.percentiles(percents)],
+        "x": [rounded(inverse) for inverse in inverses],
+        "y": [rounded(value / 1000) for value in merged.percentiles(percents)],
         "customdata": [f"{percent:.6g}" for percent in percents],
         "line": {"color": color, "dash": dash, "width": 2},
         "hovertemplate": f"{name}: %{{customdata}} % within %{{y:,.4~g}} ms<extra></extra>",
@@ -286,11 +286,11 @@ def _points(values: Series, axis: TimeAxis) -> dict[str, Any]:
     return {
         "x0": 0,
         "dx": axis.bin_s * 1000,
-        "y": [None if value is None else _rounded(value) for value in values],
+        "y": [None if value is None else rounded(value) for value in values],
     }
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Return `value` to five significant digits: finer than a pixel, and a third of the file's size."""
     return float(f"{value:.5g}")
 

@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from perfload.analysis.schema import Summary
 from perfload.model import RunRecord
-from perfload.report import figures, overview, series, tables
+from perfload.report import figures, overview, series, stages, tables
 from perfload.report.escape import script_json
 from perfload.report.figures import Figure
 from perfload.report.markup import Markup, element, escaped, joined
@@ -28,6 +28,7 @@ SECTIONS = {
     "throughput": "Throughput",
     "latency": "Latency",
     "requests": "Requests",
+    "stages": "Where the time goes",
     "generator": "Generator",
     "host": "Host",
     "method": "Method",
@@ -41,7 +42,7 @@ def render(record: RunRecord, summary: Summary) -> str:
     Needs no network, now or when it is opened; the charts over time have a point per second up to
     `series.MAX_BINS` seconds and wider bins above.
     """
-    charts = figures.build(record)
+    charts = figures.build(record) | {"stages": stages.figure(summary["stages"])}
     plotly, script = get_plotlyjs(), _asset("report.js")
     return Template(_asset("report.html")).substitute(
         policy=_policy(plotly, script),
@@ -80,6 +81,7 @@ def _body(record: RunRecord, summary: Summary, charts: dict[str, Figure | None])
         _throughput(summary, charts),
         _latency(charts),
         _requests(summary),
+        _stages(summary, charts),
         _generator(record, summary, charts),
         _host(record, charts),
         _other_monitors(record),
@@ -160,6 +162,11 @@ def _requests(summary: Summary) -> Markup:
     if summary["metrics"]:
         metrics = joined([element("h3", "Metrics of the scenario"), tables.metrics(summary)])
     return _section("requests", tables.requests(summary), metrics, title="Requests by phase")
+
+
+def _stages(summary: Summary, charts: dict[str, Figure | None]) -> Markup:
+    chart = _chart(charts, "stages", "Mean time of a request by stage", "No request had a response.")
+    return _section("stages", stages.section(summary["stages"], chart))
 
 
 def _generator(record: RunRecord, summary: Summary, charts: dict[str, Figure | None]) -> Markup:

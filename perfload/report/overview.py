@@ -135,19 +135,19 @@ def tiles(summary: Summary) -> Markup:
     spread = totals["response_time_ms"]
     return element(
         "div",
-        _tile("Requests", count(totals["requests"]), f"{number(totals['rate_per_s'])} per second"),
-        _tile("Error rate", percent(totals["error_rate_percent"]), f"{count(totals['failures'])} failed"),
-        _tile(
+        tile("Requests", count(totals["requests"]), f"{number(totals['rate_per_s'])} per second"),
+        tile("Error rate", percent(totals["error_rate_percent"]), f"{count(totals['failures'])} failed"),
+        tile(
             "Availability",
             percent(totals["availability_percent"]),
             "of the seconds had a success",
         ),
-        _tile(
+        tile(
             "Response time p95",
             latency(spread["p95"]),
             f"p50 {_unbroken(latency(spread['p50']))}, p99 {_unbroken(latency(spread['p99']))}",
         ),
-        _tile("Peak users", count(totals["peak_users"]), "in flight at once"),
+        tile("Peak users", count(totals["peak_users"]), "in flight at once"),
         _arrivals_tile(summary),
         class_="tiles",
     )
@@ -161,8 +161,8 @@ def _arrivals_tile(summary: Summary) -> Markup:
         sum(account["late"] for account in accounts),
     )
     if not planned and not started:
-        return _tile("Arrivals", NOTHING, "no arrivals planned")
-    return _tile(
+        return tile("Arrivals", NOTHING, "no arrivals planned")
+    return tile(
         "Arrivals started",
         count(started),
         f"of {count(planned)} planned, {count(late)} late",
@@ -173,7 +173,8 @@ def _unbroken(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _tile(title: str, value: str, below: str) -> Markup:
+def tile(title: str, value: str, below: str) -> Markup:
+    """Return one figure with its title above and a remark below."""
     return element(
         "div", element("h3", title), element("strong", value), element("small", below), class_="tile"
     )

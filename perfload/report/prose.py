@@ -9,6 +9,10 @@ LEDES = {
     "latency": "Over requests that succeeded. A second in which none did is a gap, not a zero.",
     "requests": "Totals leave out warm-up phases. Percentiles cover successes; failures are counted beside "
     "them.",
+    "stages": "DNS, connect and TLS set up a connection; a request that finds one open has none of them. "
+    "Send: the request goes out. Wait: until the first byte of the response, which is the way there and back "
+    "and the server's work. Receive: the rest of the response; of a streamed one, also the server's work on "
+    "it. Over requests with a response, whatever its status, without warm-up phases.",
     "generator": "If the generator was the limit, the numbers above describe it and not the system. Lag "
     "should stay within a few milliseconds and CPU well below one core.",
     "monitors": "Readings of the systems around the target while the load ran.",

@@ -70,10 +70,10 @@ def root_attributes(dom):
 
 def test_all_charts_are_drawn_without_a_word_on_the_console(opened):
     dom, console = opened(render(five_phase_record(), five_phase_summary()))
-    assert root_attributes(dom)["data-charts"] == "9"
+    assert root_attributes(dom)["data-charts"] == "10"
     assert root_attributes(dom)["data-chart-failures"] == "0"
     assert console == []
-    assert dom.count('class="main-svg"') >= 9
+    assert dom.count('class="main-svg"') >= 10
     for shown in ("Normal load", "Recovery", "planned", "worker-1", "CPU, db-1"):
         assert re.search(rf"<text[^>]*>(<tspan[^>]*>)?{shown}<", dom), shown
 
@@ -86,7 +86,7 @@ def test_an_empty_run_opens(opened):
 
 def test_hostile_text_runs_nothing_and_makes_no_element(opened):
     dom, console = opened(render(hostile_record(), hostile_summary()))
-    assert root_attributes(dom)["data-charts"] == "9"
+    assert root_attributes(dom)["data-charts"] == "10"
     assert root_attributes(dom)["data-chart-failures"] == "0"
     assert "data-hacked" not in root_attributes(dom)
     assert console == []

@@ -1,4 +1,7 @@
+import base64
 import json
+import struct
+import zlib
 
 import pytest
 from hypothesis import given
@@ -12,15 +15,23 @@ from perfload.codec import (
     encode_manifest,
     encode_window,
 )
-from perfload.histogram import Histogram
+from perfload.histogram import (
+    _COOKIE_V2,
+    _COOKIE_V2_COMPRESSED,
+    _HEADER,
+    Histogram,
+    _zigzag_leb128,
+)
 from perfload.model import (
     SCHEMA_VERSION,
+    STAGES,
     AnyWindow,
     ArrivalWindow,
     Manifest,
     MetricWindow,
     NodeRecord,
     PhaseSpan,
+    StageWindow,
     Window,
 )
 
@@ -45,7 +56,11 @@ REQUESTS = st.builds(
 )
 ARRIVALS = st.builds(ArrivalWindow, **HEADS, lag=HISTOGRAMS, dropped=COUNTS, errors=REASONS)
 METRICS = st.builds(MetricWindow, **HEADS, metric=ANY_TEXT, unit=ANY_TEXT, values=HISTOGRAMS)
-WINDOWS = st.one_of(REQUESTS, ARRIVALS, METRICS)
+STAGE_TIMES = st.dictionaries(st.sampled_from(STAGES), HISTOGRAMS).map(
+    lambda times: tuple((stage, times[stage]) for stage in STAGES if stage in times)
+)
+STAGE_WINDOWS = st.builds(StageWindow, **HEADS, method=ANY_TEXT, name=ANY_TEXT, stages=STAGE_TIMES)
+WINDOWS = st.one_of(REQUESTS, ARRIVALS, METRICS, STAGE_WINDOWS)
 
 NUMBERS = st.floats(0, 1e9)
 SPANS = st.builds(
@@ -109,6 +124,39 @@ def test_an_empty_histogram_takes_no_room() -> None:
     assert decode_histogram(None) == Histogram()
 
 
+def with_value_in_slot(slot: int) -> str:
+    """Return the encoding of one value in `slot`; a few bytes, however far that is."""
+    body = b"".join(_zigzag_leb128(number) for number in (-slot, 1))
+    raw = _HEADER.pack(_COOKIE_V2, len(body), 0, 3, 1, 3_600_000_000, 1.0) + body
+    packed = zlib.compress(raw)
+    return base64.b64encode(struct.pack(">ii", _COOKIE_V2_COMPRESSED, len(packed)) + packed).decode("ascii")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ([10**400, 5, 5], "a sum, minimum or maximum that cannot be"),
+        ([5, 5, 10**400], "a sum, minimum or maximum that cannot be"),
+        ([-5, 5, 5], "a sum, minimum or maximum that cannot be"),
+        ([5, -5, 5], "a sum, minimum or maximum that cannot be"),
+    ],
+)
+def test_sums_that_no_float_can_hold_are_refused(numbers: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        decode_histogram([with_value_in_slot(5), *numbers])
+
+
+def test_a_value_that_would_fill_the_memory_is_refused() -> None:
+    assert decode_histogram([with_value_in_slot(5), 5, 5, 5]) == Histogram([5])
+    with pytest.raises(ValueError, match="a histogram holds a value that cannot be"):
+        decode_histogram([with_value_in_slot(2**50), 5, 5, 5])
+
+
+def test_the_largest_value_that_can_be_written_is_read() -> None:
+    large = Histogram([2**63 - 1] * 1000)
+    assert decode_histogram(through_json(encode_histogram(large))) == large
+
+
 WINDOW = encode_window(
     Window("run", "node", 3, "Load", "GET", "/a", Histogram([1000]), Histogram([900]), Histogram())
 )
@@ -117,7 +165,7 @@ WINDOW = encode_window(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "weather"}, "a window has a kind of requests, arrivals, metric"),
+        ({"kind": "weather"}, "a window has a kind of requests, arrivals, metric, stages"),
         ({"kind": ["requests"]}, "a window has a kind of"),
         ({"second": "3"}, "'3' is no whole number"),
         ({"second": True}, "True is no whole number"),
@@ -142,6 +190,49 @@ def test_a_window_that_was_tampered_with_is_refused(change: dict[str, object], m
 def test_a_window_that_lacks_a_field_is_refused_by_its_name(field: str) -> None:
     with pytest.raises(ValueError, match=f"^a window lacks '{field}'$"):
         decode_window({key: value for key, value in WINDOW.items() if key != field})
+
+
+STAGE_WINDOW = encode_window(
+    StageWindow(
+        "run", "node", 10, "Load", "GET", "/a", (("wait", Histogram([7])), ("receive", Histogram([3])))
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"second": "10"}, "'10' is no whole number"),
+        ({"method": None}, "None is no text"),
+        ({"name": 5}, "5 is no text"),
+        ({"stages": None}, "stages is an object of histograms by dns, connect, tls, send, wait, receive"),
+        ({"stages": []}, "stages is an object"),
+        ({"stages": [["wait", None]]}, "stages is an object"),
+        ({"stages": "wait"}, "stages is an object"),
+        ({"stages": {"think": None}}, "stages is an object"),
+        ({"stages": {"wait": None, "": None}}, "stages is an object"),
+        ({"stages": {"wait": 5}}, "a histogram is null or"),
+        ({"stages": {"wait": ["x", 1, 1, 1]}}, "not an encoded histogram"),
+        ({"stages": {"wait": [Histogram([5]).encode(), 5.5, 5, 5]}}, "5.5 is no whole number"),
+    ],
+)
+def test_stages_that_were_tampered_with_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        decode_window(STAGE_WINDOW | change)
+
+
+@pytest.mark.parametrize("field", sorted(STAGE_WINDOW.keys() - {"kind"}))
+def test_stages_that_lack_a_field_are_refused_by_its_name(field: str) -> None:
+    with pytest.raises(ValueError, match=f"^a window lacks '{field}'$"):
+        decode_window({key: value for key, value in STAGE_WINDOW.items() if key != field})
+
+
+def test_stages_are_read_in_the_order_of_a_request() -> None:
+    wait, dns = Histogram([7]), Histogram([3])
+    told = STAGE_WINDOW | {"stages": {"wait": encode_histogram(wait), "dns": encode_histogram(dns)}}
+    decoded = decode_window(told)
+    assert isinstance(decoded, StageWindow)
+    assert decoded.stages == (("dns", dns), ("wait", wait))
 
 
 @pytest.mark.parametrize("value", [None, 5, "requests", ["requests"], {}])

@@ -31,6 +31,7 @@ from perfload.model import (
     PhaseSpan,
     Reading,
     RunRecord,
+    StageWindow,
     Window,
 )
 from perfload.store import RunWriter, load, write_text
@@ -78,6 +79,11 @@ def metric(second: int) -> MetricWindow:
     return MetricWindow("run-1", "local", second, "Peak, 100/s", "tokens", "1", Histogram([12_500]))
 
 
+def stages(second: int, *, node: str = "local") -> StageWindow:
+    times = (("connect", Histogram([400])), ("wait", Histogram([900, 1_100])))
+    return StageWindow("run-1", node, second, "Peak, 100/s", "GET", "/a", times)
+
+
 def reading(second: int, value: float = 12.0) -> Reading:
     return Reading(MANIFEST.started_at_s + second, "local", "generator", "users", "users", value)
 
@@ -92,7 +98,7 @@ def written(folder: Path, windows: list[AnyWindow], readings: tuple[Reading, ...
 def test_a_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path / "reports" / "run-1", MANIFEST)
     unreadable = Reading(1_700_000_001.0, "db", "mongodb", "ops", "/s", None, "unavailable: refused")
-    windows = [requests(2), requests(3, name="/b"), arrivals(2), metric(2)]
+    windows = [requests(2), requests(3, name="/b"), arrivals(2), metric(2), stages(0)]
     assert writer.append(windows[:2], [reading(2)]) == ""
     assert writer.append(windows[2:], [unreadable]) == ""
     node = NodeRecord("local", 0, complete=True, last_second=3)
@@ -110,6 +116,7 @@ def test_a_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
         arrivals=(arrivals(2),),
         metrics=(metric(2),),
         readings=(unreadable, reading(2)),  # in order of time
+        stages=(stages(0),),
     )
 
 
@@ -140,6 +147,25 @@ def test_windows_that_came_twice_count_once_and_are_in_order_of_time(tmp_path: P
     assert record.windows == (requests(2), requests(2, node="worker-1"), requests(4))
     assert record.arrivals == (arrivals(3),)
     assert record.damage == ()
+
+
+def test_stages_that_came_twice_count_once_and_are_in_order_of_time(tmp_path: Path) -> None:
+    windows = [stages(20), stages(0), stages(0, node="worker-1"), stages(20), stages(0)]
+    record = written(tmp_path / "run", windows)
+    assert record.stages == (stages(0), stages(0, node="worker-1"), stages(20))
+    assert (record.windows, record.damage) == ((), ())
+
+
+def test_stages_stay_out_of_the_latency_log(tmp_path: Path) -> None:
+    written(tmp_path / "with", [requests(2), stages(0)])
+    written(tmp_path / "without", [requests(2)])
+    assert windows_and_log(tmp_path / "with")[1] == windows_and_log(tmp_path / "without")[1]
+
+
+def test_a_record_from_before_there_were_stages_has_none(tmp_path: Path) -> None:
+    record = written(tmp_path / "run", [requests(2), arrivals(2), metric(2)])
+    assert (record.stages, record.damage) == ((), ())
+    assert record.windows == (requests(2),)
 
 
 NAMES = st.text(max_size=8)

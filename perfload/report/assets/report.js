@@ -12,22 +12,24 @@
   };
 
   // Colours of text and lines come from the style sheet, so that light, dark and print have one source.
-  function theme() {
+  function theme(chart) {
     const style = getComputedStyle(root);
     const color = (name) => style.getPropertyValue(name).trim();
+    const axes = Object.keys(figures[chart.dataset.figure].layout).filter((key) => /^[xy]axis/.test(key));
+    const ofAxes = axes.flatMap((axis) => [
+      [axis + ".tickfont.color", color("--muted")],
+      [axis + ".title.font.color", color("--muted")],
+      [axis + ".gridcolor", color("--grid")],
+      [axis + ".linecolor", color("--line")],
+      [axis + ".zerolinecolor", color("--line")],
+    ]);
     return {
+      ...Object.fromEntries(ofAxes),
       "paper_bgcolor": "rgba(0,0,0,0)",
       "plot_bgcolor": "rgba(0,0,0,0)",
       "font.color": color("--ink"),
       "font.family": style.getPropertyValue("--sans").trim(),
       "font.size": 12,
-      "xaxis.tickfont.color": color("--muted"),
-      "yaxis.tickfont.color": color("--muted"),
-      "yaxis.title.font.color": color("--muted"),
-      "xaxis.gridcolor": color("--grid"),
-      "yaxis.gridcolor": color("--grid"),
-      "xaxis.linecolor": color("--line"),
-      "yaxis.zerolinecolor": color("--line"),
       "hoverlabel.bgcolor": color("--surface"),
       "hoverlabel.bordercolor": color("--line"),
       "hoverlabel.font.color": color("--ink"),
@@ -42,12 +44,12 @@
 
   function draw(chart) {
     const figure = figures[chart.dataset.figure];
-    Object.entries(theme()).forEach(([path, value]) => set(figure.layout, path, value));
+    Object.entries(theme(chart)).forEach(([path, value]) => set(figure.layout, path, value));
     return Plotly.newPlot(chart, figure.data, figure.layout, config);
   }
 
   function paint() {
-    charts.forEach((chart) => Plotly.relayout(chart, theme()));
+    charts.forEach((chart) => Plotly.relayout(chart, theme(chart)));
   }
 
   // Zooming into one chart over time zooms all of them.
@@ -88,12 +90,12 @@
     root.dataset.theme = "light";
     charts.forEach((chart) => {
       const share = chart.closest(".two") ? 0.48 : 1;
-      Plotly.relayout(chart, Object.assign({ width: PRINT_WIDTH_PX * share }, theme()));
+      Plotly.relayout(chart, Object.assign({ width: PRINT_WIDTH_PX * share }, theme(chart)));
     });
   });
   addEventListener("afterprint", () => {
     delete root.dataset.theme;
-    charts.forEach((chart) => Plotly.relayout(chart, Object.assign({ width: null, autosize: true }, theme())));
+    charts.forEach((chart) => Plotly.relayout(chart, Object.assign({ width: null, autosize: true }, theme(chart))));
   });
   root.dataset.charts = String(charts.length - failures);
   root.dataset.chartFailures = String(failures);

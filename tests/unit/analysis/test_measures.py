@@ -19,6 +19,7 @@ from perfload.model import (
     PhaseSpan,
     Reading,
     RunRecord,
+    StageWindow,
     Window,
 )
 from perfload.thresholds import Observation, parse_rule
@@ -63,6 +64,11 @@ def arrivals(second: int, phase: str, dropped: int = 0) -> ArrivalWindow:
 
 def tokens(second: int, phase: str, values: list[int]) -> MetricWindow:
     return MetricWindow("run-1", "local", second, phase, "tokens", "1", Histogram(values))
+
+
+def stages(second: int, phase: str) -> StageWindow:
+    slow = Histogram([90_000_000] * 9)
+    return StageWindow("run-1", "local", second, phase, "POST", "/login", (("dns", slow), ("wait", slow)))
 
 
 def users(second: float, value: float, node: str = "local") -> Reading:
@@ -277,6 +283,16 @@ def test_a_rule_without_data_so_far_has_no_value() -> None:
     assert live.total(rule) is None
     live.add([requests(0, "Warm up", "GET /a", [9_000_000])])
     assert live.total(rule) is None
+
+
+def test_stages_change_nothing_in_a_run_under_way() -> None:
+    rules = [parse_rule(text) for text in ABORTING]
+    plain, more = (LiveMeasures(rules, counted_phases(MANIFEST)) for _ in range(2))
+    plain.add(WINDOWS)
+    more.add([*WINDOWS, stages(0, "Warm up"), stages(0, "Load")])
+    for rule in rules:
+        assert more.total(rule) == plain.total(rule)
+        assert more.by_second(rule) == plain.by_second(rule)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -20,6 +20,7 @@ from perfload.analysis.schema import (
     PhaseSummary,
     RequestSummary,
     Spread,
+    StagesSummary,
     Summary,
     TargetSummary,
     ThresholdSummary,
@@ -28,6 +29,7 @@ from perfload.analysis.schema import (
 from perfload.histogram import Histogram
 from perfload.model import (
     METRIC_SCALE,
+    STAGES,
     ArrivalWindow,
     Manifest,
     MetricWindow,
@@ -35,8 +37,10 @@ from perfload.model import (
     PhaseSpan,
     Reading,
     RunRecord,
+    StageWindow,
     Window,
 )
+from tests.unit.report.parts import NO_STAGES, spread, stage_windows, stages_summary
 
 STARTED_AT_S = 1_767_225_600.0  # 2026-01-01 00:00:00 UTC
 RUN_ID = "20260101-000000-a1b2c3"
@@ -125,7 +129,12 @@ def five_phase_record(scale: float = 1.0, rate: float = 1.0) -> RunRecord:
                 metrics.append(_first_token(generator, span, second, node, started))
     run = manifest(phases=phases, ended_at_s=STARTED_AT_S + phases[-1].end_s)
     return RunRecord(
-        run, tuple(windows), tuple(arrivals), tuple(metrics), tuple(_readings(generator, phases))
+        run,
+        tuple(windows),
+        tuple(arrivals),
+        tuple(metrics),
+        tuple(_readings(generator, phases)),
+        stages=tuple(stage_windows(windows)),
     )
 
 
@@ -203,22 +212,6 @@ def _readings(rng: random.Random, phases: tuple[PhaseSpan, ...]) -> Iterator[Rea
             )
 
 
-def spread(p50: float, *, factor: float = 1.0) -> Spread:
-    """Return a spread around `p50` milliseconds."""
-    scaled = p50 * factor
-    return Spread(
-        min=scaled * 0.2,
-        mean=scaled * 1.1,
-        p50=scaled,
-        p75=scaled * 1.5,
-        p90=scaled * 2,
-        p95=scaled * 3,
-        p99=scaled * 5,
-        p99_9=scaled * 8,
-        max=scaled * 10,
-    )
-
-
 NOTHING = Spread(min=None, mean=None, p50=None, p75=None, p90=None, p95=None, p99=None, p99_9=None, max=None)
 
 
@@ -271,6 +264,7 @@ def five_phase_summary(**changes: object) -> Summary:
             ),
         ],
         metrics=[MetricSummary(metric="time_to_first_token", unit="ms", count=7_210, spread=spread(88.0))],
+        stages=stages_summary(),
         nodes=[
             NodeSummary(
                 node=node,
@@ -363,6 +357,7 @@ def empty_summary() -> Summary:
         failures=[],
         thresholds=[],
         metrics=[],
+        stages=NO_STAGES,
         nodes=[],
     )
 
@@ -388,7 +383,7 @@ def hostile_record() -> RunRecord:
         end_reason="aborted",
         end_note=text,
     )
-    windows, arrivals, readings = [], [], []
+    windows, arrivals, readings, stages = [], [], [], []
     for second in range(14):
         attack = HOSTILE[second // 2]
         one = Histogram([1500 + second])
@@ -396,12 +391,16 @@ def hostile_record() -> RunRecord:
             Window(text, attack, second, attack, attack, attack, one, one, one, reasons=((attack, 1),))
         )
         arrivals.append(ArrivalWindow(text, attack, second, attack, one, dropped=1))
+        times = tuple((stage, one) for stage in STAGES)
+        stages.append(StageWindow(text, attack, second, attack, attack, attack, times))
         for source in ("generator", "host", attack):
             for metric in ("users", "cpu_percent", "loop_lag_ms", "memory_percent", attack):
                 readings.append(Reading(STARTED_AT_S + second, attack, source, metric, attack, 3.5))
                 readings.append(Reading(STARTED_AT_S + second, attack, source, metric, attack, None, attack))
     metrics = (MetricWindow(text, text, 0, text, text, text, Histogram([5000])),)
-    return RunRecord(run, tuple(windows), tuple(arrivals), metrics, tuple(readings), damage=HOSTILE)
+    return RunRecord(
+        run, tuple(windows), tuple(arrivals), metrics, tuple(readings), damage=HOSTILE, stages=tuple(stages)
+    )
 
 
 def hostile_summary() -> Summary:
@@ -417,6 +416,7 @@ def hostile_summary() -> Summary:
     rules = [{**base["thresholds"][0], "rule": text, "unit": text, "detail": text} for text in HOSTILE]
     metrics = [{**base["metrics"][0], "metric": text, "unit": text} for text in HOSTILE]
     nodes = [{**base["nodes"][0], "node": text, "note": text} for text in HOSTILE]
+    parts = [{**base["stages"]["requests"][0], "method": text, "name": text} for text in HOSTILE]
     return five_phase_summary(
         run_id=HOSTILE[0],
         reasons=list(HOSTILE),
@@ -429,5 +429,6 @@ def hostile_summary() -> Summary:
         failures=failures,
         thresholds=rules,
         metrics=metrics,
+        stages=StagesSummary(total=base["stages"]["total"], requests=parts),
         nodes=nodes,
     )

@@ -91,6 +91,7 @@ def test_sections_come_in_the_order_of_their_weight(page):
         "throughput",
         "latency",
         "requests",
+        "stages",
         "generator",
         "host",
         "monitors",
@@ -158,7 +159,7 @@ def test_what_a_monitor_could_not_read_is_said_in_words(page):
 def test_every_chart_has_its_place(page):
     places = [attributes["data-figure"] for _, attributes in page.tags if "data-figure" in attributes]
     assert sorted(places) == sorted(page.figures)
-    assert len(places) == 9
+    assert len(places) == 10
 
 
 def test_the_page_is_one_file_that_loads_nothing(html, page):
@@ -219,6 +220,7 @@ def test_a_run_killed_at_once_says_what_is_missing_and_shows_no_zero_for_it():
     assert f"Error rate|{NOTHING}|" in page.cells("thresholds")
     assert "No request succeeded, so there is no response time." in page.cells("latency")
     assert "No monitor read the host in this run." in page.cells("host")
+    assert "Not recorded: only perfload's own HTTP client" in page.cells("stages")
     assert list(page.figures) == ["arrivals"]
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from perfload.histogram import Histogram
-from perfload.model import ArrivalWindow, PhaseSpan, Reading, RunRecord, Window
+from perfload.model import ArrivalWindow, PhaseSpan, Reading, RunRecord, StageWindow, Window
 from perfload.report import series
 from perfload.report.series import TimeAxis
 from tests.unit.report.records import RUN_ID, STARTED_AT_S, empty_record, five_phase_record, manifest
@@ -31,6 +31,11 @@ def test_the_axis_reaches_to_the_last_window_the_end_or_the_plan():
     assert series.time_axis(RunRecord(manifest(ended_at_s=STARTED_AT_S + 65.25))).end_s == 66
     assert series.time_axis(empty_record()).end_s == 65
     assert series.time_axis(RunRecord(manifest(phases=(), ended_at_s=None))).end_s == 1
+
+
+def test_stages_do_not_move_the_axis():
+    late = StageWindow(RUN_ID, "n1", 40, "Normal load", "GET", "/x", (("wait", Histogram([5])),))
+    assert series.time_axis(running(window(7), stages=(late,))).end_s == 8
 
 
 @pytest.mark.parametrize(
