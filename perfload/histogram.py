@@ -44,10 +44,15 @@ def slot_bounds(slot: int) -> tuple[int, int]:
     return lowest, lowest + (1 << shift) - 1
 
 
-def representative(value: int) -> int:
-    """Return the value that stands for the slot of `value`: the middle of the slot, within 0.05 %."""
-    lowest, highest = slot_bounds(slot_of(value))
+def slot_middle(slot: int) -> int:
+    """Return the value that stands for all that `slot` counts: within 0.05 % of each."""
+    lowest, highest = slot_bounds(slot)
     return (lowest + highest + 1) // 2
+
+
+def representative(value: int) -> int:
+    """Return the value that stands for the slot of `value`."""
+    return slot_middle(slot_of(value))
 
 
 class Histogram:
@@ -131,8 +136,7 @@ class Histogram:
         return [found.get(p, self.max) for p in wanted]
 
     def _value_in(self, slot: int) -> int:
-        lowest, highest = slot_bounds(slot)
-        return min(max((lowest + highest + 1) // 2, self.min), self.max)
+        return min(max(slot_middle(slot), self.min), self.max)
 
     @property
     def mean(self) -> float:

@@ -13,7 +13,16 @@ from typing import TypeVar
 
 from perfload.errors import UsageError
 from perfload.histogram import Histogram
-from perfload.model import METRIC_SCALE, AnyWindow, ArrivalWindow, MetricWindow, Window
+from perfload.model import (
+    METRIC_SCALE,
+    STAGE_WINDOW_S,
+    STAGES,
+    AnyWindow,
+    ArrivalWindow,
+    MetricWindow,
+    StageWindow,
+    Window,
+)
 
 MAX_REASONS = 50
 """Distinct failure reasons kept per window; the rest are counted under `OTHER_REASONS`."""
@@ -26,18 +35,60 @@ MAX_METRIC = 1e15
 AnyWindowT = TypeVar("AnyWindowT", bound=AnyWindow)
 
 
-class _Requests:
+class RequestCell:
     """The mutable counts behind one `Window`."""
 
-    __slots__ = ("due", "failed", "latency", "reasons", "received_bytes", "service")
+    __slots__ = ("due", "failed", "late", "prompt", "reasons", "received_bytes", "service_of_late")
 
     def __init__(self) -> None:
-        self.latency = Histogram()
-        self.service = Histogram()
+        self.prompt = Histogram()
+        """Requests whose latency is their service time: nearly all, so they are counted once for both."""
+        self.late = Histogram()
+        """Latencies of those that were sent after their intended start."""
+        self.service_of_late = Histogram()
         self.failed = Histogram()
         self.received_bytes = 0
-        self.due: dict[int, list[int]] = {}
+        self.due: defaultdict[int, list[int]] = defaultdict(_none_due)
+        """Second of the intended start -> [succeeded, failed]."""
         self.reasons: Counter[str] = Counter()
+
+    def passed(self, latency_us: int, service_us: int, due_second: int, received_bytes: int) -> None:
+        """Count a request that has succeeded; called once per request, on the hot path."""
+        self.due[due_second][0] += 1
+        self.received_bytes += received_bytes
+        if latency_us == service_us:
+            self.prompt.record(service_us)
+        else:
+            self.late.record(latency_us)
+            self.service_of_late.record(service_us)
+
+    def has_failed(self, latency_us: int, due_second: int, received_bytes: int, reason: str) -> None:
+        """Count a request that has failed."""
+        self.due[due_second][1] += 1
+        self.received_bytes += received_bytes
+        self.failed.record(latency_us)
+        _count_reason(self.reasons, reason)
+
+
+def _none_due() -> list[int]:
+    return [0, 0]
+
+
+class StageCell:
+    """The mutable counts behind one `StageWindow`."""
+
+    __slots__ = STAGES
+
+    def __init__(self) -> None:
+        for stage in STAGES:
+            setattr(self, stage, Histogram())
+
+    dns: Histogram
+    connect: Histogram
+    tls: Histogram
+    send: Histogram
+    wait: Histogram
+    receive: Histogram
 
 
 class _Arrivals:
@@ -64,10 +115,22 @@ class Recorder:
     def __init__(self, run_id: str, node: str) -> None:
         self.run_id = run_id
         self.node = node
-        self._requests: dict[int, defaultdict[tuple[str, str, str], _Requests]] = {}
+        self._requests: dict[int, defaultdict[tuple[str, str, str], RequestCell]] = {}
+        self._stages: defaultdict[tuple[int, str, str, str], StageCell] = defaultdict(StageCell)
         self._arrivals: defaultdict[tuple[int, str], _Arrivals] = defaultdict(_Arrivals)
         self._units: dict[str, str] = {}
         self._metrics: defaultdict[tuple[int, str, str, str], Histogram] = defaultdict(Histogram)
+
+    def cell(self, second: int, phase: str, method: str, name: str) -> RequestCell:
+        """Return where the requests that end in `second` are counted; to be kept no longer than that."""
+        cells = self._requests.get(second)
+        if cells is None:
+            cells = self._requests[second] = defaultdict(RequestCell)
+        return cells[phase, method, name]
+
+    def stage_cell(self, second: int, phase: str, method: str, name: str) -> StageCell:
+        """Return where the stages of requests that end in `second` are counted."""
+        return self._stages[second - second % STAGE_WINDOW_S, phase, method, name]
 
     def request(
         self,
@@ -82,26 +145,15 @@ class Recorder:
         received_bytes: int = 0,
         reason: str | None = None,
     ) -> None:
-        """Count one finished request; called once per request, on the hot path.
+        """Count one finished request.
 
         `second` is that of its end, `due_second` that of its intended start. A `reason` makes it a failure.
         """
-        cells = self._requests.get(second)
-        if cells is None:
-            cells = self._requests[second] = defaultdict(_Requests)
-        cell = cells[phase, method, name]
-        due = cell.due.get(due_second)
-        if due is None:
-            due = cell.due[due_second] = [0, 0]
-        cell.received_bytes += received_bytes
+        cell = self.cell(second, phase, method, name)
         if reason is None:
-            due[0] += 1
-            cell.latency.record(latency_us)
-            cell.service.record(service_us)
+            cell.passed(latency_us, service_us, due_second, received_bytes)
         else:
-            due[1] += 1
-            cell.failed.record(latency_us)
-            _count_reason(cell.reasons, reason)
+            cell.has_failed(latency_us, due_second, received_bytes, reason)
 
     def arrival(self, second: int, phase: str, lag_us: int) -> None:
         """Count an arrival that was started `lag_us` after its intended time."""
@@ -135,6 +187,9 @@ class Recorder:
         for second in sorted(self._requests):
             if before is None or second < before:
                 taken += [self._window(second, key, cell) for key, cell in self._requests.pop(second).items()]
+        for key in sorted(self._stages):
+            if before is None or key[0] + STAGE_WINDOW_S <= before:
+                taken.append(self._stage_window(key, self._stages.pop(key)))
         for second, phase in sorted(self._arrivals):
             if before is None or second < before:
                 cell = self._arrivals.pop((second, phase))
@@ -146,19 +201,27 @@ class Recorder:
                 taken.append(MetricWindow(self.run_id, self.node, *key, self._metrics.pop(key)))
         return taken
 
-    def _window(self, second: int, key: tuple[str, str, str], cell: _Requests) -> Window:
+    def _window(self, second: int, key: tuple[str, str, str], cell: RequestCell) -> Window:
+        latency, service = cell.late, cell.service_of_late
+        latency.add(cell.prompt)
+        service.add(cell.prompt)
         return Window(
             self.run_id,
             self.node,
             second,
             *key,
-            latency=cell.latency,
-            service=cell.service,
+            latency=latency,
+            service=service,
             failed=cell.failed,
             received_bytes=cell.received_bytes,
             due=tuple((due_second, ok, failed) for due_second, (ok, failed) in sorted(cell.due.items())),
             reasons=tuple(cell.reasons.most_common()),
         )
+
+    def _stage_window(self, key: tuple[int, str, str, str], cell: StageCell) -> StageWindow:
+        counted = ((stage, getattr(cell, stage)) for stage in STAGES)
+        stages = tuple((stage, histogram) for stage, histogram in counted if histogram.count)
+        return StageWindow(self.run_id, self.node, *key, stages=stages)
 
 
 def merge(windows: Iterable[AnyWindowT]) -> list[AnyWindowT]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,20 +12,80 @@ from locust.exception import CatchResponseError
 from locust.stats import StatsError
 
 from perfload.errors import PerfloadError
+from perfload.load.arrivals import Visit
 from perfload.load.clock import RunClock
+from perfload.load.http.response import Response
+from perfload.load.http.stamps import DialTimes
+from perfload.load.statistics import StatisticsFeed
 from perfload.model import PhaseSpan, span_at
-from perfload.recorder import Recorder
+from perfload.recorder import Recorder, RequestCell, StageCell
 from perfload.redact import redact
+
+_MAX_SERIES = 10_000
+_perf_counter_ns = time.perf_counter_ns
+
+
+class _Series:
+    """Where the numbers of one request of one phase go in one second: looked up once, used for each."""
+
+    __slots__ = ("cell", "method", "name", "phase", "second", "stages")
+
+    def __init__(self, method: str, name: str) -> None:
+        self.method = method
+        self.name = presentable(name)
+        self.phase = ""
+        self.second = -1
+        self.cell: RequestCell
+        self.stages: StageCell
 
 
 class RequestBridge:
-    """Records every request event of one node during one run."""
+    """Records every request of one node during one run."""
 
-    def __init__(self, recorder: Recorder, clock: RunClock, spans: Sequence[PhaseSpan]) -> None:
+    def __init__(
+        self, recorder: Recorder, clock: RunClock, spans: Sequence[PhaseSpan], feed: StatisticsFeed
+    ) -> None:
         self._recorder = recorder
         self._clock = clock
+        self._zero_ns = clock.zero_ns
         self._spans = spans
-        self._span = spans[0]
+        self._enter(spans[0])
+        self._feed = feed
+        self._series: dict[tuple[str, str], _Series] = {}
+
+    def passed(self, method: str, name: str, response: Response, visit: Visit | None) -> None:
+        """Record a request of perfload's own client that has succeeded: the short way (`Sink`)."""
+        began_ns = response.call.began_ns
+        service_us = latency_us = (response.received_ns - began_ns + 500) // 1000
+        began_s = (began_ns - self._zero_ns) / 1e9
+        due_second = int(began_s) if began_s > 0 else 0
+        if visit is None:
+            phase = self._phase_at(began_s)
+        else:
+            phase = visit.phase
+            if visit.is_first:
+                visit.is_first = False
+                due_second = int(visit.due_s)
+                latency_us += max(0, round((began_s - visit.due_s) * 1e6))
+        second = (_perf_counter_ns() - self._zero_ns) // 1_000_000_000
+        series = self._series.get((method, name))
+        if series is None or series.second != second or series.phase is not phase:
+            series = self._turn(method, name, second, phase)
+        series.cell.passed(latency_us, service_us, due_second, response.body_bytes)
+        _count_stages(series.stages, response)
+
+    def _turn(self, method: str, name: str, second: int, phase: str) -> _Series:
+        """Return the series of a request, turned to the cells of this second and phase."""
+        series = self._series.get((method, name))
+        if series is None:
+            if len(self._series) >= _MAX_SERIES:
+                # Names with an identifier in them: keeping them all would be a leak.
+                self._series.clear()
+            series = self._series[method, name] = _Series(method, name)
+        series.second, series.phase = second, phase
+        series.cell = self._recorder.cell(second, phase, method, series.name)
+        series.stages = self._recorder.stage_cell(second, phase, method, series.name)
+        return series
 
     def on_request(
         self,
@@ -33,6 +94,7 @@ class RequestBridge:
         name: str,
         response_time: float | None,
         response_length: int | None,
+        response: Any = None,
         exception: Exception | str | None = None,
         start_time: float | None = None,
         **_: Any,
@@ -43,36 +105,37 @@ class RequestBridge:
         between the intended start and the send; a user that looks to the server like one who has been waiting
         since then has been. A response time of None (a message sent, nothing awaited) is not a latency.
         """
+        name = presentable(name)
+        length = response_length or 0
+        if exception is not None or response_time is None:
+            self._feed.tell(request_type, name, response_time, length, exception)
         if response_time is None:
             return
         now_s = self._clock.now_s()
-        service_us = round(response_time * 1000)
-        latency_us = service_us
-        visit = getattr(getcurrent(), "perfload_visit", None)
-        if visit is None:
-            sent_s = now_s - response_time / 1000
-            due_second = max(0, int(sent_s))
-            phase = self._phase_at(sent_s)
-        else:
-            phase = visit.phase
-            due_second = visit.due_second
-            if visit.is_first:
-                visit.is_first = False
-                if start_time is not None:
-                    latency_us += max(0, round((start_time - visit.due_epoch_s) * 1e6))
-            else:
-                due_second = max(0, int(now_s - response_time / 1000))
+        service_us = latency_us = round(response_time * 1000)
+        visit: Visit | None = getattr(getcurrent(), "perfload_visit", None)
+        began_s = now_s - response_time / 1000
+        due_second = int(began_s)
+        phase = self._phase_at(began_s) if visit is None else visit.phase
+        if visit is not None and visit.is_first:
+            visit.is_first = False
+            due_second = int(visit.due_s)
+            if start_time is not None:
+                began_s = now_s - (self._clock.wall_now_s() - start_time)
+                latency_us += max(0, round((began_s - visit.due_s) * 1e6))
         self._recorder.request(
             int(now_s),
             phase,
             request_type,
-            presentable(name),
+            name,
             latency_us=latency_us,
             service_us=service_us,
-            due_second=due_second,
-            received_bytes=response_length or 0,
+            due_second=max(0, due_second),
+            received_bytes=length,
             reason=None if exception is None else reason_of(exception),
         )
+        if isinstance(response, Response) and response.status_code:
+            _count_stages(self._recorder.stage_cell(int(now_s), phase, request_type, name), response)
 
     def on_user_error(self, exception: Exception, **_: Any) -> None:
         """Record an exception in a scenario's own code; the listener of Locust's `user_error` event."""
@@ -84,10 +147,32 @@ class RequestBridge:
 
     def _phase_at(self, t_s: float) -> str:
         """Return the phase of second `t_s`: nearly always that of the last request."""
-        span = self._span
-        if not span.start_s <= t_s < span.end_s:
-            self._span = span = span_at(self._spans, t_s)
-        return span.name
+        if not self._start_s <= t_s < self._end_s:
+            self._enter(span_at(self._spans, t_s))
+        return self._phase
+
+    def _enter(self, span: PhaseSpan) -> None:
+        self._start_s, self._end_s, self._phase = span.start_s, span.end_s, span.name
+
+
+def _count_stages(cell: StageCell, response: Response) -> None:
+    """Count where the time of `response` went, and that of the redirects that led to it."""
+    sent_ns, first_byte_ns = response.sent_ns, response.first_byte_ns
+    cell.send.record((sent_ns - response.began_ns) // 1000)
+    cell.wait.record((first_byte_ns - sent_ns) // 1000)
+    cell.receive.record((response.received_ns - first_byte_ns) // 1000)
+    if response.dialled is not None:
+        _count_dialling(cell, response.dialled)
+    for earlier in response.history:
+        _count_stages(cell, earlier)
+
+
+def _count_dialling(cell: StageCell, dialled: DialTimes) -> None:
+    cell.connect.record(dialled.connect_ns // 1000)
+    if dialled.dns_ns is not None:
+        cell.dns.record(dialled.dns_ns // 1000)
+    if dialled.tls_ns is not None:
+        cell.tls.record(dialled.tls_ns // 1000)
 
 
 def reason_of(error: Exception | str) -> str:

@@ -21,6 +21,8 @@ class RunClock:
         """Anchor the run's start, given in seconds since the epoch, on this machine's monotonic clock."""
         self.started_at_s = started_at_s
         self.zero_s = time.perf_counter() - (time.time() - started_at_s)
+        self.zero_ns = round(self.zero_s * 1e9)
+        """The run's start on `time.perf_counter_ns`."""
 
     def now_s(self) -> float:
         """Return the seconds since the run's start; negative before it."""

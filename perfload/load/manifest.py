@@ -9,6 +9,7 @@ from typing import Any
 
 from perfload import __version__
 from perfload.config import Config
+from perfload.load.http.stamps import describe_source
 from perfload.model import Manifest, PhaseSpan
 from perfload.plan import Plan
 from perfload.redact import redact
@@ -68,4 +69,5 @@ def _fingerprint() -> dict[str, object]:
         "machine": platform.machine(),
         "processors": os.cpu_count(),
         "host": platform.node(),
+        "receive_times": describe_source(),
     }

@@ -15,7 +15,9 @@ from gevent import Greenlet
 from perfload.load.arrivals import Dispatcher, ScenarioPicker
 from perfload.load.bridge import RequestBridge, presentable
 from perfload.load.clock import RunClock, best_timer
+from perfload.load.http.event import RequestEvent
 from perfload.load.http.resolver import resolver
+from perfload.load.statistics import StatisticsFeed
 from perfload.model import AnyWindow, PhaseSpan, Reading, span_at
 from perfload.plan import Plan
 from perfload.recorder import Recorder
@@ -74,7 +76,9 @@ class Node:
         self.recorder = Recorder(assignment.run_id, assignment.node)
         self._environment = environment
         self._sink = sink
-        self._bridge = RequestBridge(self.recorder, self.clock, spans)
+        self._feed = StatisticsFeed(environment.stats, self.clock)
+        self._bridge = RequestBridge(self.recorder, self.clock, spans, self._feed)
+        self._requests = RequestEvent.adopt(environment.events.request)
         self._spans = spans
         self._timer = best_timer()
         self._dispatcher = self._make_dispatcher(plan) if plan and assignment.count else None
@@ -100,7 +104,8 @@ class Node:
         # What is alive now lives as long as the process: the collector need not look at it during the load.
         gc.collect()
         gc.freeze()
-        self._environment.events.request.add_listener(self._bridge.on_request)
+        self._feed.replace_listener(self._requests)
+        self._requests.record_with(self._bridge, self._bridge.on_request)
         self._environment.events.user_error.add_listener(self._bridge.on_user_error)
         self._spawn(self._pulse.run)
         self._spawn(self._report_seconds)
@@ -127,12 +132,13 @@ class Node:
 
     def finish(self) -> None:
         """Stop, and hand over everything that is left as the final batch."""
-        self._environment.events.request.remove_listener(self._bridge.on_request)
+        self._requests.stop_recording()
         self._environment.events.user_error.remove_listener(self._bridge.on_user_error)
         gevent.killall(self._greenlets)
         self._timer.close()
         gc.unfreeze()
-        self._sink(Batch(self.recorder.take(), self._readings(self.clock.now_s()), idle=True, final=True))
+        self._hand_over(None, self.clock.now_s(), idle=True, final=True)
+        self._feed.restore_listener()
 
     def record(self, metric: str, value: float, unit: str) -> None:
         """Record a scenario author's metric, in the phase of the virtual user that calls."""
@@ -148,7 +154,12 @@ class Node:
             while (rest_s := second - self.clock.now_s()) > 0:
                 gevent.sleep(rest_s)
             idle = self._dispatcher is not None and self._dispatcher.idle
-            self._sink(Batch(self.recorder.take(before=second), self._readings(second - 0.5), idle=idle))
+            self._hand_over(second, second - 0.5, idle=idle)
+
+    def _hand_over(self, before: int | None, at_s: float, *, idle: bool, final: bool = False) -> None:
+        windows = self.recorder.take(before)
+        self._feed.add(windows)
+        self._sink(Batch(windows, self._readings(at_s), idle=idle, final=final))
 
     def _readings(self, t_s: float) -> list[Reading]:
         """Return what was seen since the last call, as of second `t_s`: that of every node is the same."""

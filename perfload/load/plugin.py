@@ -25,7 +25,6 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from perfload.config import Config, load_config
 from perfload.errors import ExitCode, PerfloadError, UsageError
-from perfload.histogram import representative
 from perfload.hosts import HostRules
 from perfload.load import manifest, web
 from perfload.load.cluster import BATCH, ENDING, FINAL_DEADLINE_S, MasterLink, WorkerLink
@@ -35,6 +34,7 @@ from perfload.load.node import Assignment, Node
 from perfload.load.reporting import Reporting
 from perfload.load.run import Run, new_run_id
 from perfload.load.shape import NoUsersDispatcher, PhasedShape
+from perfload.load.statistics import bucket_response_time
 from perfload.model import EndReason, Manifest
 from perfload.options import STOP_TIMEOUT_S, add_options, config_flags
 from perfload.plan import Plan
@@ -133,7 +133,13 @@ class Plugin:
         """Raise `UsageError` unless every host under test is allowed and answers."""
         for name in {host} if host is not None else self._hosts():
             check_host(name, self.config.host_rules)
-            wait_for_target(name, self.config.wait_s)
+            if not self._has_detour():
+                wait_for_target(name, self.config.wait_s)
+
+    def _has_detour(self) -> bool:
+        """Say whether users reach the host another way than this process would."""
+        users = self.environment.user_classes
+        return any(getattr(user, "proxy", None) or getattr(user, "unix_socket", None) for user in users)
 
     def _check_start(self, host: str | None) -> None:
         """Raise `UsageError` unless a run may be started at `host` from the web UI."""
@@ -302,7 +308,11 @@ class Plugin:
             gevent.sleep(0.05)  # the master's order to stop is being carried out, in another greenlet
         if self._worker_link is not None:
             self._worker_link.flush(timeout_s=5.0)
+        ended_s = time.monotonic()
         code = self._reporting.wait()
+        if environment.parsed_options and environment.parsed_options.csv_prefix:
+            # Locust writes its CSV files once a second, and not at the end: the last second would be missing.
+            gevent.sleep(max(0.0, ended_s + stats.CSV_STATS_INTERVAL_SEC + 0.2 - time.monotonic()))
         if code is not None:
             environment.process_exit_code = code
 
@@ -320,14 +330,6 @@ class Plugin:
         """Send the workers home when the master is interrupted before there is a run."""
         if self.environment is not None and isinstance(self.environment.runner, MasterRunner):
             self.environment.runner.quit()
-
-
-def bucket_response_time(response_time_ms: float) -> float:
-    """Return the value, in milliseconds, under which Locust's own statistics count a response time.
-
-    Locust's rule keeps two digits (147 ms becomes 150); with this one its UI and CSV files agree with ours.
-    """
-    return representative(round(response_time_ms * 1000)) / 1000
 
 
 def _add_options(parser: Any, **_: Any) -> None:

@@ -38,6 +38,16 @@ def deadline() -> Iterator[None]:
 
 
 @pytest.fixture
+def default_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let users be made as if a Locust process without any configuration of its own had begun."""
+    from perfload.config import load_config
+    from perfload.load import plugin
+
+    config = load_config(directory=tmp_path, environ={}, flags={})
+    monkeypatch.setattr(plugin.installed, "config", config, raising=False)
+
+
+@pytest.fixture
 def make_environment() -> Iterator[Callable[..., Any]]:
     """Return a function that makes a real Locust environment with a local runner for some user classes."""
     made: list[Environment] = []

@@ -4,11 +4,13 @@ from typing import Any
 import gevent
 import pytest
 from locust.exception import CatchResponseError
+from locust.stats import RequestStats
 
 from perfload.errors import UsageError
 from perfload.histogram import Histogram
 from perfload.load.arrivals import Visit
 from perfload.load.bridge import RequestBridge, reason_of
+from perfload.load.statistics import StatisticsFeed
 from perfload.model import ArrivalWindow, PhaseSpan, Window
 from perfload.recorder import Recorder
 
@@ -26,8 +28,10 @@ class Bench:
     def __init__(self, spans: tuple[PhaseSpan, ...] = SPANS) -> None:
         self.now_s = 0.0
         self.recorder = Recorder("run", "local")
-        clock: Any = SimpleNamespace(now_s=lambda: self.now_s)
-        self.bridge = RequestBridge(self.recorder, clock, spans)
+        clock: Any = SimpleNamespace(
+            now_s=lambda: self.now_s, wall_now_s=lambda: STARTED_AT_S + self.now_s, zero_ns=0
+        )
+        self.bridge = RequestBridge(self.recorder, clock, spans, StatisticsFeed(RequestStats(), clock))
 
     def request(self, now_s: float, response_time_ms: float | None, **more: Any) -> None:
         """Finish a request at second `now_s` that was sent `response_time_ms` before."""
@@ -55,7 +59,7 @@ class Bench:
 def as_visitor(body: Any, *, phase: str = "Load", due_s: float) -> None:
     """Run `body` as the virtual user that was due at second `due_s`."""
     greenlet = gevent.Greenlet(body)
-    greenlet.perfload_visit = Visit(phase, int(due_s), STARTED_AT_S + due_s)
+    greenlet.perfload_visit = Visit(phase, due_s)
     greenlet.start()
     greenlet.get()
 

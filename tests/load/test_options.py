@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from locust import stats
 
 from perfload.config import KEYS, load_config
-from perfload.load.plugin import bucket_response_time
+from perfload.load.statistics import bucket_response_time
 from perfload.options import FLAG_KEYS, STOP_TIMEOUT_S, add_options, config_flags
 
 

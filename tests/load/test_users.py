@@ -2,7 +2,6 @@
 
 import gc
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -10,10 +9,11 @@ import pytest
 from gevent.pywsgi import WSGIServer
 from locust.exception import StopUser
 
-from perfload.config import load_config
-from perfload.load import HttpUser, plugin
+from perfload.load import HttpUser
 from perfload.load.bridge import reason_of
 from tests.load.conftest import wait_for
+
+pytestmark = pytest.mark.usefixtures("default_configuration")
 
 ELSEWHERE = "http://elsewhere.example.com/"
 
@@ -38,12 +38,6 @@ def server() -> Iterator[Any]:
     running.start()
     yield running
     running.stop()
-
-
-@pytest.fixture(autouse=True)
-def default_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    config = load_config(directory=tmp_path, environ={}, flags={})
-    monkeypatch.setattr(plugin.installed, "config", config, raising=False)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from perfload.model import (
     NodeRecord,
     Phase,
     PhaseSpan,
+    StageWindow,
     Window,
 )
 from perfload.options import FLAG_KEYS, STOP_TIMEOUT_S, add_options
@@ -176,6 +177,7 @@ WINDOWS: tuple[AnyWindow, ...] = (
     Window("run", "local", 0, "Phase", "GET", "/", EMPTY, EMPTY, EMPTY),
     ArrivalWindow("run", "local", 0, "Phase", EMPTY),
     MetricWindow("run", "local", 0, "Phase", "metric", "ms", EMPTY),
+    StageWindow("run", "local", 0, "Phase", "GET", "/", ()),
 )
 
 

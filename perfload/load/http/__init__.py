@@ -1,8 +1,8 @@
 """An HTTP/1.1 client for virtual users: Locust's interface, at a fraction of its cost and with truer times.
 
-- session: what a scenario calls; response, headers, content, stream, cookies: what it gets back
+- session: what a scenario calls; response, headers, content, stream, sse, cookies: what it gets back
 - request, body, redirects: what is sent, as bytes
-- connection: one exchange after another; pool, dialer, resolver, tls: how there comes to be one
+- connection: one exchange after another; pool, dialer, resolver, wire, proxy, tls: how there comes to be one
 - failures, timeouts: how a request fails
 """
 

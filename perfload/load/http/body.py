@@ -8,6 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+import orjson
+
+_AS_JSON_HAS_THEM = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+"""Dates and data classes are no JSON: a scenario that sends them is told so, as by the standard library."""
+
 _BOUNDARY = f"perfload-{secrets.token_hex(16)}"
 
 JSON = "application/json"
@@ -22,7 +27,7 @@ def encode_body(data: Any, json: Any, files: Any) -> tuple[bytes | None, str]:
     if files:
         return _multipart(data or {}, files), f"multipart/form-data; boundary={_BOUNDARY}"
     if not data:
-        return (None, "") if json is None else (json_codec.dumps(json).encode(), JSON)
+        return (None, "") if json is None else (_json(json), JSON)
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data), ""
     if isinstance(data, str):
@@ -31,6 +36,14 @@ def encode_body(data: Any, json: Any, files: Any) -> tuple[bytes | None, str]:
         content = data.read()
         return content.encode() if isinstance(content, str) else content, ""
     return urlencode(data, doseq=True).encode(), FORM
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, None, _AS_JSON_HAS_THEM)
+    except TypeError:
+        # What the standard library can do besides: keys that are numbers, numbers of more than 64 bits.
+        return json_codec.dumps(value).encode()
 
 
 def with_params(url: str, params: Any) -> str:

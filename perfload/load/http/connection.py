@@ -14,14 +14,18 @@ The rules that this rests on:
 from __future__ import annotations
 
 import time
+from socket import SO_ERROR, SOL_SOCKET
 from typing import Any
 
 from gevent import get_hub, getcurrent
+from greenlet import greenlet
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from perfload.load.http.failures import CLOSED, MALFORMED, RESET, TOO_LARGE, ConnectionLost, RequestFailed
 from perfload.load.http.headers import Headers
+from perfload.load.http.request import Prepared
 from perfload.load.http.response import Response
+from perfload.load.http.stamps import ANCILLARY_BYTES, DialTimes, ask_for_stamps
 from perfload.load.http.timeouts import NEVER_NS, Limits, Reaper
 from perfload.load.http.tls import Channel
 
@@ -29,8 +33,14 @@ READ_BYTES = 65536
 MAX_HEAD_BYTES = 65536
 """Status line and headers, interim responses included."""
 
+_SETTLING_NS = 150_000_000
+"""How long a reset is waited for that tells whether a request was taken: a round trip around the world."""
+
 _READABLE, _WRITABLE = 1, 2
 _perf_counter_ns = time.perf_counter_ns
+
+_switch = greenlet.switch
+"""Without what gevent's own `switch` of the hub looks up for greenlets that have a `switch_out`."""
 
 
 class _Surplus(Exception):
@@ -41,25 +51,31 @@ class Connection:
     """An open connection; not for two greenlets at once."""
 
     __slots__ = (
+        "_began_ns",
         "_channel",
         "_failure",
+        "_first_byte_ns",
         "_has_head",
         "_hub",
         "_is_active",
         "_is_complete",
         "_is_head_request",
         "_is_kept",
+        "_is_settling",
         "_is_stream",
         "_is_writing",
+        "_kernel_clock",
         "_limits",
         "_parser",
         "_pieces",
+        "_prepared",
         "_raw",
         "_reaper",
         "_received_bytes",
-        "_recv",
+        "_recvmsg",
         "_send",
         "_send_failed",
+        "_sent_ns",
         "_socket",
         "_status",
         "_total_deadline_ns",
@@ -68,15 +84,19 @@ class Connection:
         "_watcher",
         "_writer",
         "deadline_ns",
+        "dialled",
         "is_open",
         "received_ns",
         "was_used",
     )
 
-    def __init__(self, connected: Any, channel: Channel | None = None) -> None:
+    def __init__(
+        self, connected: Any, channel: Channel | None = None, dialled: DialTimes | None = None
+    ) -> None:
         self._socket = connected
         """Non-blocking, and not one of gevent's."""
-        self._recv, self._send = connected.recv, connected.send
+        self._recvmsg, self._send = connected.recvmsg, connected.send
+        ask_for_stamps(connected)
         self._channel = channel
         self._hub = get_hub()
         self._parser: Any = HttpResponseParser(self)
@@ -88,6 +108,8 @@ class Connection:
         self.is_open = True
         self.was_used = False
         """Whether a response has come over it: if so, the server may close it at any time."""
+        self.dialled = dialled
+        """What it took to make it; None once a response has been told."""
         self.received_ns = 0
         """When bytes came last, on `time.perf_counter_ns`."""
         self.deadline_ns = NEVER_NS
@@ -95,39 +117,39 @@ class Connection:
         self._watcher.start(self._on_readable)
         self._reaper = Reaper.current()
         self._reaper.watch(self)
+        self._kernel_clock = self._reaper.kernel_clock
+        self._began_ns = 0
 
-    def _begin(self, limits: Limits, total_deadline_ns: int) -> None:
-        self._is_active = True
-        self._raw = b""
-        self._pieces: list[bytes] = []
-        self._received_bytes = 0
-        self._status = 0
-        self._has_head = self._is_complete = self._is_writing = self._send_failed = False
-        self._failure: RequestFailed | None = None
-        self._limits, self._total_deadline_ns = limits, total_deadline_ns
-        self._restart_first_byte()
-
-    def exchange(
+    def exchange(  # noqa: PLR0917  # called once per request: keywords would cost more than they say
         self,
         message: bytes,
+        prepared: Prepared,
         limits: Limits,
+        began_ns: int,
         total_deadline_ns: int,
-        *,
-        is_head_request: bool,
         is_stream: bool,
     ) -> Response:
         """Send `message`, wait for its response and return it; when `is_stream`, return it after its head.
 
-        Raises `RequestFailed`; the connection is closed then, and when the greenlet is killed here.
+        `message` is made of `prepared`, and `began_ns` is what its sending counts from. Raises
+        `RequestFailed`; the connection is closed then, and when the greenlet is killed here.
         """
-        self._begin(limits, total_deadline_ns)
-        self._is_head_request, self._is_stream = is_head_request, is_stream
+        self._is_active = True
+        self._raw = b""
+        self._pieces: list[bytes] = []
+        self._received_bytes = self._status = self._first_byte_ns = 0
+        self._has_head = self._is_complete = self._is_writing = self._send_failed = self._is_settling = False
+        self._failure: RequestFailed | None = None
+        self._began_ns, self._limits, self._total_deadline_ns = began_ns, limits, total_deadline_ns
+        self._prepared, self._is_stream = prepared, is_stream
+        self._is_head_request = prepared.is_head_request
         self._waiter = getcurrent()
         try:
             self._transmit(message if self._channel is None else self._channel.encrypt(message))
+            self._note_sent()
             # The hub is switched back from only when there is something; other switches are not for us.
             while self._is_active and not (is_stream and self._has_head):
-                self._hub.switch()
+                _switch(self._hub)
         except BaseException:
             self.close()
             raise
@@ -145,7 +167,7 @@ class Connection:
         self._waiter = getcurrent()
         try:
             while self._is_active and not self._pieces:
-                self._hub.switch()
+                _switch(self._hub)
         except BaseException:
             self.close()
             raise
@@ -207,13 +229,15 @@ class Connection:
         except OSError:
             self._send_failed = True
         if self._received_bytes == 0:
-            self._restart_first_byte()
+            self._note_sent()
         if self._send_failed or not self._unsent:
             self._is_writing = False
             self._writer.stop()
 
-    def _restart_first_byte(self) -> None:
-        deadline_ns = _perf_counter_ns() + self._limits.first_byte_ns
+    def _note_sent(self) -> None:
+        """Stamp what has been sent so far, and give the server from now on to answer."""
+        self._sent_ns = now_ns = _perf_counter_ns()
+        deadline_ns = now_ns + self._limits.first_byte_ns
         total_ns = self._total_deadline_ns
         self.deadline_ns = deadline_ns if deadline_ns < total_ns else total_ns
 
@@ -221,13 +245,13 @@ class Connection:
 
     def _on_readable(self) -> None:
         try:
-            data = self._recv(READ_BYTES)
+            data, ancillary, _, _ = self._recvmsg(READ_BYTES, ANCILLARY_BYTES)
         except BlockingIOError:
             return
         except OSError:
-            self._fail(self._lost(RESET))
+            self._lose(RESET)
             return
-        self.received_ns = _perf_counter_ns()
+        self.received_ns = self._kernel_clock.stamp(ancillary, self._began_ns, _perf_counter_ns())
         is_end = not data
         if self._channel is not None and data:
             try:
@@ -246,6 +270,8 @@ class Connection:
         if not self._is_active:
             self.close()
             return
+        if not self._received_bytes:
+            self._first_byte_ns = self.received_ns
         self._received_bytes += len(data)
         if not self._has_head:
             self._raw = self._raw + data if self._raw else data
@@ -267,7 +293,7 @@ class Connection:
 
     def _is_too_large(self) -> bool:
         if not self._has_head:
-            return len(self._raw) > MAX_HEAD_BYTES
+            return self._received_bytes > MAX_HEAD_BYTES
         return self._received_bytes > self._limits.max_bytes + MAX_HEAD_BYTES
 
     def _on_end(self) -> None:
@@ -277,8 +303,14 @@ class Connection:
         elif self._has_head and self._ends_with_connection():
             self._send_failed = True
             self._finish()
+        elif self._received_bytes or self._prepared.is_idempotent or not self.was_used:
+            self._lose(RESET if self._send_failed else CLOSED)
         else:
-            self._fail(self._lost(RESET if self._send_failed else CLOSED))
+            # It may have closed before the request came, or after having done what it asks for. In the first
+            # case it answers with a reset, within a round trip: until then nobody knows.
+            self._is_settling = True
+            self._watcher.stop()
+            self.deadline_ns = _perf_counter_ns() + _SETTLING_NS
 
     def _ends_with_connection(self) -> bool:
         headers = self._head()
@@ -293,7 +325,7 @@ class Connection:
 
     def _finish(self) -> None:
         """Keep the connection if nothing but the response is on it, and wake the greenlet."""
-        if self._pieces and self._is_head_request:
+        if self._is_head_request and self._has_surplus():
             self._pieces, self._send_failed = [], True
         if self._received_bytes > self._limits.max_bytes and self._is_too_large():
             self._fail(RequestFailed(TOO_LARGE))
@@ -310,6 +342,11 @@ class Connection:
         if waiter is not None:
             waiter.switch()
 
+    def _has_surplus(self) -> bool:
+        """Return whether more came than a head, which is all that a response to HEAD has."""
+        raw = self._raw.lstrip(b"\r\n")
+        return len(raw) > raw.find(b"\r\n\r\n") + 4
+
     def _fail(self, failure: RequestFailed) -> None:
         is_asked_for = self._is_active
         self.close()
@@ -318,11 +355,20 @@ class Connection:
             if self._waiter is not None:
                 self._waiter.switch()
 
-    def _lost(self, reason: str) -> ConnectionLost:
-        return ConnectionLost(reason, heard=self._is_active and self._received_bytes > 0)
+    def _lose(self, reason: str) -> None:
+        """Fail because the server has ended the connection, for `reason`."""
+        if not self._is_active:
+            self.close()
+            return
+        is_harmless = reason == RESET or self._prepared.is_idempotent
+        self._fail(ConnectionLost(reason, may_repeat=is_harmless and not self._received_bytes))
 
     def expire(self) -> None:
         """Give up what is waited for; called by the reaper when its deadline has passed."""
+        if self._is_settling:
+            was_reset = self._socket.getsockopt(SOL_SOCKET, SO_ERROR) != 0
+            self._lose(RESET if was_reset else CLOSED)
+            return
         stage = "total" if self._received_bytes else "first byte"
         self._fail(RequestFailed(f"timed out: {stage}"))
 
@@ -336,7 +382,13 @@ class Connection:
         else:
             body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             self._pieces = []
-        return Response(self._status, raw[: raw.find(b"\r\n\r\n")], body, self.received_ns)
+        head = raw[: raw.find(b"\r\n\r\n")]
+        response = Response(self._status, head, body, self.received_ns)
+        response.began_ns, response.sent_ns = self._began_ns, self._sent_ns
+        response.first_byte_ns = self._first_byte_ns
+        if self.dialled is not None:
+            response.dialled, self.dialled = self.dialled, None
+        return response
 
     # --- called by the parser
 

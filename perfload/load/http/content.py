@@ -1,12 +1,21 @@
-"""Bodies as they are meant: out of gzip, deflate and br, and from bytes to text."""
+"""Bodies as they are meant: out of gzip, deflate, br and zstd, and from bytes to text."""
 
 from __future__ import annotations
 
+import sys
 import zlib
 
 import brotli  # type: ignore[import-untyped]
 
 from perfload.load.http.failures import TOO_LARGE, BadContent
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
+"""8 MiB, the most that this coding may want a client to keep (RFC 9659)."""
 
 
 def decode(body: bytes, codings: str, max_bytes: int) -> bytes:
@@ -27,6 +36,8 @@ def decode(body: bytes, codings: str, max_bytes: int) -> bytes:
             body = _inflate(body, zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS, max_bytes)
         elif name == "br":
             body = _unbrotli(body, max_bytes)
+        elif name == "zstd":
+            body = _unzstd(body, max_bytes)
         elif name != "identity":
             break
     return body
@@ -67,6 +78,25 @@ def _unbrotli(body: bytes, max_bytes: int) -> bytes:
         raise BadContent("the body is damaged") from error
     if not decoder.is_finished():
         raise BadContent("the body is cut short")
+    return b"".join(pieces)
+
+
+def _unzstd(body: bytes, max_bytes: int) -> bytes:
+    pieces: list[bytes] = []
+    left = max_bytes
+    while body:  # as with gzip, it may be several
+        decoder = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
+        try:
+            piece = decoder.decompress(body, left + 1)
+        except zstd.ZstdError as error:
+            raise BadContent("the body is damaged") from error
+        left -= len(piece)
+        if left < 0:
+            raise BadContent(TOO_LARGE)
+        if not decoder.eof:
+            raise BadContent("the body is cut short")
+        pieces.append(piece)
+        body = decoder.unused_data
     return b"".join(pieces)
 
 

@@ -35,6 +35,7 @@ _REASONS = {
     errno.ENETUNREACH: "network not reachable",
     errno.EADDRNOTAVAIL: "no free local port",
     errno.EMFILE: "too many open files",
+    errno.ENOENT: "unix socket not found",
 }
 
 
@@ -51,11 +52,15 @@ class RequestFailed(CatchResponseError):
 
 
 class ConnectionLost(RequestFailed):
-    """The connection ended before the response did; `heard` is whether any byte of the response came."""
+    """The connection ended before the response did.
 
-    def __init__(self, reason: str, *, heard: bool) -> None:
+    `may_repeat` is whether sending the request again does no harm: because the server cannot have taken it,
+    or because taking it twice is like taking it once.
+    """
+
+    def __init__(self, reason: str, *, may_repeat: bool = False) -> None:
         super().__init__(reason)
-        self.heard = heard
+        self.may_repeat = may_repeat
 
 
 class BadContent(RequestFailed, ValueError):

@@ -15,10 +15,12 @@ from perfload.load.http.origin import Origin, Place
 _MAX_KEPT = 4096
 _ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+"""RFC 9110, 9.2.2: sent twice, they have the effect of once."""
 _SENDS_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 _DEFAULT_FIELDS = {
     "User-Agent": f"perfload/{__version__}",
-    "Accept-Encoding": "gzip, deflate, br",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
     "Accept": "*/*",
 }
 
@@ -34,6 +36,7 @@ class Prepared:
         "fields",
         "has_cookies",
         "is_head_request",
+        "is_idempotent",
         "method",
         "origin",
         "target",
@@ -43,6 +46,7 @@ class Prepared:
     def __init__(self, method: str, place: Place, fields: dict[str, str]) -> None:
         self.method = method
         self.is_head_request = method == "HEAD"
+        self.is_idempotent = method in _IDEMPOTENT
         self.origin: Origin = place.origin
         self.target = place.target
         self.url = place.url

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
@@ -39,10 +39,18 @@ class Addresses:
 
 
 class Resolver:
-    """Name look-ups, shared by all sessions of the process."""
+    """Name look-ups by `ask`, a `socket.getaddrinfo`; shared by all sessions of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, ask: Callable[..., Any] = getaddrinfo) -> None:
+        self._ask = ask
         self._lookups: dict[tuple[str, int], Any] = {}
+
+    def known(self, host: str, port: int) -> Addresses | None:
+        """Return the addresses of `host` if nobody need be asked for them."""
+        if numeric := _numeric(host, port):
+            return numeric
+        lookup = self._lookups.get((host, port))
+        return None if lookup is None else lookup.value
 
     def find(self, host: str, port: int) -> Addresses:
         """Return the addresses of `host`; raise `RequestFailed` when it has none.
@@ -50,22 +58,28 @@ class Resolver:
         Many users that ask for the same host at the same time wait for one look-up, which goes on when the
         first of them is stopped.
         """
-        if numeric := _numeric(host, port):
-            return numeric
+        if known := self.known(host, port):
+            return known
         key = (host, port)
         if key not in self._lookups:
-            self._lookups[key] = gevent.spawn(_look_up, host, port)
-        addresses = self._lookups[key].get()
+            self._lookups[key] = gevent.spawn(self._look_up, host, port)
+        addresses: Addresses | None = self._lookups[key].get()
         if addresses is None:
             # The next connection asks again: a name server that has recovered must be noticed.
             self._lookups.pop(key, None)
             raise RequestFailed(NOT_FOUND)
-        found: Addresses = addresses
-        return found
+        return addresses
 
     def forget(self) -> None:
         """Ask again for every host; call it when a run begins."""
         self._lookups.clear()
+
+    def _look_up(self, host: str, port: int) -> Addresses | None:
+        try:
+            answers = self._ask(host, port, 0, socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return None
+        return Addresses(list(dict.fromkeys((int(answer[0]), answer[4]) for answer in answers)))
 
 
 def _numeric(host: str, port: int) -> Addresses | None:
@@ -77,14 +91,6 @@ def _numeric(host: str, port: int) -> Addresses | None:
             continue
         return Addresses([(int(family), (host, port, *rest))])
     return None
-
-
-def _look_up(host: str, port: int) -> Addresses | None:
-    try:
-        answers = getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return None
-    return Addresses(list(dict.fromkeys((int(answer[0]), answer[4]) for answer in answers)))
 
 
 resolver = Resolver()

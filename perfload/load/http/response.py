@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 from locust.exception import CatchResponseError, LocustError, ResponseError
 
+from perfload.load.http.call import Call
 from perfload.load.http.content import charset_of, decode, to_text
-from perfload.load.http.failures import RequestFailed
+from perfload.load.http.failures import BadContent, RequestFailed
 from perfload.load.http.headers import Headers
+from perfload.load.http.sse import MAX_EVENT_BYTES, Event, EventParser
+from perfload.load.http.stamps import DialTimes
 from perfload.load.http.stream import BodyStream
 
 DEFAULT_MAX_BYTES = 1 << 30
 
-_Outcome = Exception | bool | None
+_Outcome = Exception | Literal[True] | None
+Report = Callable[["Response", Exception | None], None]
 
 
 class Response:
@@ -28,7 +32,10 @@ class Response:
     # Defaults of the class, so that a response costs only what is true of it.
     _headers: Headers | None = None
     _content: bytes | None = None
-    _event: Any = None
+    _meta: dict[str, Any] | None = None
+    _cookies: dict[str, str] | None = None
+    _history: list[Response] | None = None
+    _report: Report | None = None
     _is_entered = False
     _outcome: _Outcome = None
     stream: BodyStream | None = None
@@ -41,17 +48,20 @@ class Response:
     """The last one of a chain of redirects."""
     max_bytes = DEFAULT_MAX_BYTES
     """The largest content."""
-    request_meta: dict[str, Any]
-    """What the event is fired with, but the response; `name` may be changed in a with-block."""
+    dialled: DialTimes | None = None
+    """What the connection cost, if it was made for this request."""
+    call: Call
+    began_ns = 0
+    """When sending began, behind the connection's making; on `time.perf_counter_ns`, as are the others."""
+    sent_ns = 0
+    """When the last byte was handed to the system."""
+    first_byte_ns = 0
 
     def __init__(self, status: int, head: bytes, body: bytes, received_ns: int) -> None:
         self.status_code = status
-        self.received_ns = received_ns
-        """When the last byte came, on `time.perf_counter_ns`."""
         self._head, self._body = head, body
-        self.history: list[Response] = []
-        self.cookies: dict[str, str] = {}
-        """Those that this response has set."""
+        self.received_ns = received_ns
+        """When the last byte came."""
 
     def __repr__(self) -> str:
         return f"<Response [{self.status_code}]>"
@@ -73,6 +83,41 @@ class Response:
         """The words behind the status code."""
         parts = self._head.partition(b"\r\n")[0].split(b" ", 2)
         return parts[2].decode("latin-1") if len(parts) == 3 else ""
+
+    @property
+    def request_meta(self) -> dict[str, Any]:
+        """What the event is fired with, but the response; `name` may be changed in a with-block."""
+        if self._meta is None:
+            received_ns, body_bytes = self.received_ns, self.body_bytes
+            self._meta = self.call.meta(received_ns=received_ns, body_bytes=body_bytes, error=self.error)
+        return self._meta
+
+    @property
+    def is_described(self) -> bool:
+        """Whether somebody has looked at `request_meta`, and may have changed it."""
+        return self._meta is not None
+
+    @property
+    def history(self) -> list[Response]:
+        """The redirects that led here."""
+        if self._history is None:
+            self._history = []
+        return self._history
+
+    @history.setter
+    def history(self, responses: list[Response]) -> None:
+        self._history = responses
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """Those that this response has set."""
+        if self._cookies is None:
+            self._cookies = {}
+        return self._cookies
+
+    @cookies.setter
+    def cookies(self, found: dict[str, str]) -> None:
+        self._cookies = found
 
     @property
     def elapsed(self) -> datetime.timedelta:
@@ -125,6 +170,25 @@ class Response:
         if rest:
             yield rest.decode("utf-8", "replace")
 
+    def iter_sse(self) -> Iterator[Event]:
+        """Yield the server-sent events of the body as they arrive, with `stream=True`; else all at once.
+
+        Raises `RequestFailed` when an event is larger than 16 MiB, or than the largest response, and
+        `BadContent` for a stream that is compressed though that was not asked for.
+        """
+        parser = EventParser(min(self.max_bytes, MAX_EVENT_BYTES))
+        if self.stream is None:
+            yield from parser.feed(self.content, self.received_ns)
+            return
+        try:
+            if self.headers.get("content-encoding", "identity").lower() != "identity":
+                raise BadContent("the stream is compressed")
+            for chunk in self.stream:
+                yield from parser.feed(chunk, self.stream.received_ns)
+        except RequestFailed:
+            self.close()
+            raise
+
     def close(self) -> None:
         """Read no more of a stream: its connection is closed unless the body has ended."""
         if self.stream is not None:
@@ -138,32 +202,34 @@ class Response:
 
     # --- marking the request
 
-    def report_on_exit(self, event: Any) -> None:
-        """Fire `event` at the end of a with-block; called by the session when `catch_response` is given."""
-        self._event = event
+    def report_on_exit(self, report: Report) -> None:
+        """Hand the response to `report` at the end of a with-block, with what it has failed with there."""
+        self._report = report
 
     def __enter__(self) -> Response:
-        if self._event is None:
+        if self._report is None:
             raise LocustError("a with-block marks the request only with catch_response=True")
         self._is_entered = True
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
-        is_told_by_error = isinstance(error, ResponseError | RequestFailed)
-        if self._outcome is None and is_told_by_error:
-            self.request_meta["exception"] = error
-        elif self._outcome is not None:
-            self.request_meta["exception"] = None if self._outcome is True else self._outcome
+        assert self._report is not None  # __enter__ has looked
+        told = error if isinstance(error, ResponseError | RequestFailed) else None
         if self.stream is not None:
-            self.close()
-            self._account_for_stream(self.stream)
-        self._event.fire(response=self, **self.request_meta)
-        return error is None or (is_told_by_error and self._outcome is None)
+            self._end_stream(self.stream)
+        if self._outcome is not None:
+            failure = None if self._outcome is True else self._outcome
+        else:
+            failure = told or (self.error if self._meta is None else self._meta["exception"])
+        self._report(self, failure)
+        return error is None or (told is not None and self._outcome is None)
 
-    def _account_for_stream(self, stream: BodyStream) -> None:
-        meta = self.request_meta
-        meta["response_length"] = stream.read_bytes
-        meta["response_time"] += max(0, stream.received_ns - self.received_ns) / 1e6
+    def _end_stream(self, stream: BodyStream) -> None:
+        stream.close()
+        self.received_ns = max(self.received_ns, stream.received_ns)
+        if self._meta is not None:
+            self._meta["response_length"] = stream.read_bytes
+            self._meta["response_time"] = (self.received_ns - self.call.began_ns) / 1e6
 
     def success(self) -> None:
         """Count the request as passed, whatever its status."""
@@ -173,7 +239,7 @@ class Response:
         """Count the request as failed; the failures of a report are grouped by `reason`."""
         self._mark(reason if isinstance(reason, Exception) else CatchResponseError(reason))
 
-    def _mark(self, outcome: Exception | bool) -> None:
+    def _mark(self, outcome: Exception | Literal[True]) -> None:
         if not self._is_entered:
             raise LocustError("a request is marked inside `with ...(..., catch_response=True) as response:`")
         self._outcome = outcome

@@ -11,14 +11,17 @@ from typing import Any
 
 import gevent
 from gevent import GreenletExit
+from locust import User
 
 from perfload.errors import UsageError
 from perfload.hosts import HostRules
 from perfload.load.http import redirects
 from perfload.load.http.body import encode_body, with_params
+from perfload.load.http.call import Call
 from perfload.load.http.connection import Connection
 from perfload.load.http.cookies import CookieJar
 from perfload.load.http.dialer import Dialer
+from perfload.load.http.event import RequestEvent
 from perfload.load.http.failures import (
     CUT_OFF,
     REQUEST_TOO_LARGE,
@@ -34,7 +37,7 @@ from perfload.load.http.resolver import resolver
 from perfload.load.http.response import DEFAULT_MAX_BYTES, Response
 from perfload.load.http.stream import BodyStream
 from perfload.load.http.timeouts import Limits, Timeouts
-from perfload.load.http.tls import context_for
+from perfload.load.http.tls import context_of
 
 MAX_REDIRECTS = 30
 
@@ -42,27 +45,10 @@ _SOON_NS = 100_000_000
 """Whoever has not got a connection by then is kept waiting by the system."""
 
 _perf_counter_ns = time.perf_counter_ns
-_now_s = time.time
 
 
 class _CutOff(GreenletExit):  # type: ignore[misc]  # gevent is not typed
     """The end of the run, to a request that the system had already kept waiting."""
-
-
-class _Call:
-    """One call of `request`: what is to be sent next, and since when."""
-
-    __slots__ = ("began_ns", "body", "is_sent", "is_stream", "limits", "prepared")
-
-    def __init__(self, prepared: Prepared, body: bytes | None, is_stream: bool, limits: Limits) -> None:
-        self.prepared = prepared
-        """Replaced by each redirect."""
-        self.body = body
-        self.is_stream = is_stream
-        self.limits = limits
-        self.is_sent = False
-        """Whether anything has been handed to a connection."""
-        self.began_ns = _perf_counter_ns()
 
 
 class HttpSession:
@@ -80,6 +66,11 @@ class HttpSession:
         *,
         insecure: bool = False,
         ssl_context: SSLContext | None = None,
+        ca_file: str | None = None,
+        client_cert: str | tuple[str, str] | None = None,
+        resume_tls: bool = True,
+        proxy: str | None = None,
+        unix_socket: str | None = None,
         host_rules: HostRules | None = None,
         timeouts: Timeouts | None = None,
         default_headers: Mapping[str, str] | None = None,
@@ -93,11 +84,18 @@ class HttpSession:
         self.request_name: str | None = None
         """The name of all requests that do not bring one; see `rename_request`."""
         self.cookies = CookieJar()
+        self.visit: Any = None
+        """The arrival that the requests belong to, in the open model."""
+        self._may_go_past = isinstance(request_event, RequestEvent)
+        self._tells_context = user is not None and type(user).context is not User.context
         self._preparer = preparer_for(self.base_url, tuple((default_headers or {}).items()))
-        self._pool = Pool(Dialer(resolver, ssl_context or context_for(insecure=insecure)))
+        own_context = context_of(ssl_context, insecure=insecure, ca_file=ca_file, client_cert=client_cert)
+        self._pool = Pool(
+            Dialer(resolver, own_context, proxy=proxy, unix_socket=unix_socket, resume_tls=resume_tls)
+        )
         self._host_rules = HostRules() if host_rules is None else host_rules
         self._allowed: set[Origin] = set()
-        self._limits = Limits(timeouts or Timeouts(), max_response_bytes)
+        self._limits = _limits(timeouts or Timeouts(), max_response_bytes)
         self._max_redirects = max_redirects
         self._max_request_bytes = max_request_bytes
 
@@ -163,26 +161,17 @@ class HttpSession:
         if data or files or json is not None:
             body, content_type = encode_body(data, json, files)
         prepared = self._preparer.prepare(method, url, headers, content_type)
-        meta: dict[str, Any] = {
-            "request_type": method,
-            "name": name or self.request_name or url,
-            "context": self._context(context),
-            "exception": None,
-            "start_time": _now_s(),
-            "url": prepared.url,
-            "response_length": 0,
-            "response_time": 0.0,
-        }
+        if context or self._tells_context:
+            context = {**self.user.context(), **(context or {})} if self._tells_context else context
         limits = self._limits
         if timeout is not None:
             limits = Limits(Timeouts.of(timeout), limits.max_bytes)
-        call = _Call(prepared, body, stream, limits)
-        response = self._perform(call, allow_redirects, meta)
-        response.request_meta = meta
+        call = Call(prepared, name or self.request_name or url, context, body, stream, limits)
+        response = self._perform(call, allow_redirects)
         if catch_response:
-            response.report_on_exit(self.request_event)
+            response.report_on_exit(self._report)
         else:
-            self.request_event.fire(response=response, **meta)
+            self._report(response, response.error)
         return response
 
     @contextmanager
@@ -203,54 +192,57 @@ class HttpSession:
         if pool := getattr(self, "_pool", None):
             pool.close()
 
-    def _context(self, given: Mapping[str, Any] | None) -> dict[str, Any]:
-        own = self.user.context() if self.user is not None else {}
-        return {**own, **given} if given else own
+    def _report(self, response: Response, failure: Exception | None) -> None:
+        """Count a request that has ended: the short way if nobody else wants to hear of it."""
+        event = self.request_event
+        sole = event.sole if self._may_go_past else None
+        if sole is not None and failure is None and not response.is_described:
+            call = response.call
+            sole.passed(call.method, call.name, response, self.visit)
+            return
+        meta = response.request_meta
+        meta["exception"] = failure
+        event.fire(response=response, **meta)
 
-    def _perform(self, call: _Call, allow_redirects: bool, meta: dict[str, Any]) -> Response:
-        """Return the response, or one without a status that tells the failure; complete `meta`."""
+    def _perform(self, call: Call, allow_redirects: bool) -> Response:
+        """Return the response, or one without a status that tells the failure."""
         try:
-            response = self._send(call, allow_redirects, meta)
+            response = self._send(call, allow_redirects)
         except RequestFailed as failure:
-            response = Response(0, b"", b"", _perf_counter_ns())
-            response.url = meta["url"]
             # With the traceback, whose frames know the response, only the collector could free the two.
-            response.error = failure.with_traceback(None)
+            return _no_response(call, failure.with_traceback(None))
         except (_CutOff, gevent.Timeout) as end:
             reason = CUT_OFF if isinstance(end, _CutOff) else TIMED_OUT_OUTSIDE
-            meta["exception"] = RequestFailed(reason)
-            meta["response_time"] = (_perf_counter_ns() - call.began_ns) / 1e6
+            meta = _no_response(call, RequestFailed(reason)).request_meta
             self.request_event.fire(response=None, **meta)
             raise
-        meta["response_time"] = (response.received_ns - call.began_ns) / 1e6
-        meta["response_length"] = response.body_bytes
+        response.call = call
         if response.status_code >= 400:
             response.error = RequestFailed(f"status {response.status_code}")
-        meta["exception"] = response.error
         return response
 
-    def _send(self, call: _Call, allow_redirects: bool, meta: dict[str, Any]) -> Response:
+    def _send(self, call: Call, allow_redirects: bool) -> Response:
         """Send a request and those that its redirects ask for; return the last response."""
         if call.body is not None and len(call.body) > self._max_request_bytes:
             raise RequestFailed(REQUEST_TOO_LARGE)
-        response = self._exchange(call)
+        response = self._exchange(call, call.began_ns)
         if response.status_code < 300 or not allow_redirects:
             return response
         history: list[Response] = []
         while (location := redirects.location_of(response)) is not None:
             response.close()
-            response.request_meta = meta
+            response.call = call
             history.append(response)
             if len(history) > self._max_redirects:
                 raise RequestFailed(TOO_MANY_REDIRECTS)
             call.prepared, keeps_body = redirects.follow(call.prepared, response.status_code, location)
             if not keeps_body:
                 call.body = None
-            response = self._exchange(call)
+            response = self._exchange(call, _perf_counter_ns())
         response.history = history
         return response
 
-    def _exchange(self, call: _Call) -> Response:
+    def _exchange(self, call: Call, began_ns: int) -> Response:
         """Send one request over the idle connection, or a new one when there is none or it is stale."""
         prepared = call.prepared
         origin = prepared.origin
@@ -263,15 +255,14 @@ class HttpSession:
         connection = self._pool.take(origin)
         if connection is not None:
             try:
-                return self._exchange_over(connection, call, message)
+                return self._exchange_over(connection, call, message, began_ns)
             except ConnectionLost as lost:
-                # The server may close an idle connection at any time, just then for example. Not a word of
-                # a response means that it has not taken the request; if it has, a new connection will show.
-                if lost.heard:
+                # The server may close an idle connection at any time, just then for example.
+                if not lost.may_repeat:
                     raise
-        return self._exchange_over(self._dial(call), call, message)
+        return self._exchange_over(self._dial(call), call, message, _perf_counter_ns())
 
-    def _dial(self, call: _Call) -> Connection:
+    def _dial(self, call: Call) -> Connection:
         limits, now_ns = call.limits, _perf_counter_ns()
         try:
             deadline_ns = min(now_ns + limits.connect_ns, call.began_ns + limits.total_ns)
@@ -282,16 +273,17 @@ class HttpSession:
                 raise _CutOff from end
             raise
 
-    def _exchange_over(self, connection: Connection, call: _Call, message: bytes) -> Response:
+    def _exchange_over(self, connection: Connection, call: Call, message: bytes, began_ns: int) -> Response:
         call.is_sent = True
         prepared, limits = call.prepared, call.limits
         try:
             response = connection.exchange(
                 message,
+                prepared,
                 limits,
+                began_ns,
                 call.began_ns + limits.total_ns,
-                is_head_request=prepared.is_head_request,
-                is_stream=call.is_stream,
+                call.is_stream,
             )
         except GreenletExit as end:
             raise _CutOff from end
@@ -308,8 +300,28 @@ class HttpSession:
         return response
 
     def _check(self, prepared: Prepared) -> None:
-        try:
-            self._host_rules.check(str(prepared.origin))
-        except UsageError as error:
-            raise RequestFailed(error.message) from error
+        refusal = _refusal(self._host_rules, prepared.origin)
+        if refusal:
+            raise RequestFailed(refusal)
         self._allowed.add(prepared.origin)
+
+
+@functools.lru_cache(4096)
+def _refusal(host_rules: HostRules, origin: Origin) -> str:
+    """Return why load may not go to `origin`, or ""; every new session asks."""
+    try:
+        host_rules.check(str(origin))
+    except UsageError as error:
+        return error.message
+    return ""
+
+
+@functools.lru_cache(64)
+def _limits(timeouts: Timeouts, max_response_bytes: int) -> Limits:
+    return Limits(timeouts, max_response_bytes)
+
+
+def _no_response(call: Call, failure: RequestFailed) -> Response:
+    response = Response(0, b"", b"", _perf_counter_ns())
+    response.url, response.call, response.error = call.url, call, failure
+    return response

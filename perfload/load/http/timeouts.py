@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Protocol
 
 from gevent import get_hub
 
+from perfload.load.http.stamps import KernelClock
+
 TICK_S = 0.05
 """How often deadlines are looked at: a request is given up at most this much late."""
 
@@ -83,6 +85,8 @@ class Reaper:
         # Not a reference to keep the loop alive: whoever waits has a watcher of its own.
         self._timer = hub.loop.timer(TICK_S, TICK_S, ref=False)
         self._watched: set[Mortal] = set()
+        self.kernel_clock = KernelClock()
+        """For the stamps of what is watched; it must be looked at as often."""
 
     @classmethod
     def current(cls) -> Reaper:
@@ -96,6 +100,7 @@ class Reaper:
     def watch(self, item: Mortal) -> None:
         """Begin to look at `item`."""
         if not self._watched:
+            self.kernel_clock.look()
             self._timer.start(self._look)
         self._watched.add(item)
 
@@ -106,6 +111,7 @@ class Reaper:
             self._timer.stop()
 
     def _look(self) -> None:
+        self.kernel_clock.look()
         now_ns = time.perf_counter_ns()
         for item in [item for item in self._watched if item.deadline_ns < now_ns]:
             # An earlier one may have woken a greenlet that ended a later one.

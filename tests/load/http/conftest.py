@@ -1,5 +1,7 @@
 """Servers, sessions and the events that they fire."""
 
+import socket
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,10 +85,52 @@ def any_client(
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return (certificate, key) of a server named localhost, signed by itself."""
-    folder = tmp_path_factory.mktemp("tls")
-    paths = folder / "certificate.pem", folder / "key.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
-    names = ["-addext", "subjectAltName=DNS:localhost"]
+    return self_signed(tmp_path_factory.mktemp("tls"), "localhost")
+
+
+@pytest.fixture
+def serve_tls(certificate: tuple[Path, Path]) -> Iterator[Callable[..., ScriptedServer]]:
+    """Return a function that starts servers with TLS, and trust in the clients of one certificate."""
+    running: list[ScriptedServer] = []
+
+    def serve(
+        version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, clients: Path | None = None, port: int = 0
+    ) -> ScriptedServer:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        context.maximum_version = version
+        if clients:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(clients)
+        running.append(ScriptedServer(context=context, port=port))
+        running[-1].context = context
+        return running[-1]
+
+    yield serve
+    for server in running:
+        server.close()
+
+
+def self_signed(folder: Path, name: str, *options: str) -> tuple[Path, Path]:
+    """Make a certificate and its key; return their paths."""
+    paths = folder / f"{name}.pem", folder / f"{name}-key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -days 2"
+    names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
     outputs = ["-out", str(paths[0]), "-keyout", str(paths[1])]
-    subprocess.run([*command.split(), *names, *outputs], check=True, capture_output=True)
+    subprocess.run(
+        [*command.split(), *names, *outputs, *(options or ["-nodes"])], check=True, capture_output=True
+    )
     return paths
+
+
+def has_ipv6() -> bool:
+    """Return whether there is a ::1 to listen at."""
+    try:
+        with socket.socket(socket.AF_INET6) as listener:
+            listener.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")

@@ -1,5 +1,6 @@
-"""A server that sends exactly the bytes that a test gives it, in the pieces that it gives."""
+"""A server that sends exactly the bytes that a test gives it, in the pieces that it gives; and a proxy."""
 
+import contextlib
 import socket
 import ssl
 import struct
@@ -29,18 +30,22 @@ class Asked:
 class ScriptedServer:
     """Answers the n-th request with the n-th answer, those after the last one with the last one."""
 
-    def __init__(self, host: str = "127.0.0.1", context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", context: ssl.SSLContext | None = None, *, port: int = 0, path: str = ""
+    ) -> None:
         self.answers: list[tuple[Any, ...]] = []
         self.asked: list[Asked] = []
         self.connections = 0
+        self.resumed: list[bool | None] = []
+        """Of each connection with TLS, whether it went on with an earlier session."""
         self.hung_up = Event()
         """Set when a connection has come to its end."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        family = socket.AF_UNIX if path else socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, 0))
+        listener.bind(path or (host, port))
         listener.listen(128)
-        self.port = listener.getsockname()[1]
+        self.port = 0 if path else listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http{'s' if context else ''}://{shown}:{self.port}"
         self._group = Pool()
@@ -58,7 +63,9 @@ class ScriptedServer:
     def _serve(self, connection: Any, _: Any) -> None:
         self.connections += 1
         number = self.connections
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.resumed.append(getattr(connection, "session_reused", None))
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             rest = b""
             while True:
@@ -112,3 +119,40 @@ def perform(connection: Any, step: Any) -> bool:
     else:
         connection.sendall(step)
     return True
+
+
+class ConnectProxy:
+    """A proxy that opens tunnels, to wherever it is asked; what it was asked is in `asked`."""
+
+    def __init__(self, delay_s: float = 0) -> None:
+        self.asked: list[Asked] = []
+        self._delay_s = delay_s
+        self._group = Pool()
+        self._server = StreamServer(("127.0.0.1", 0), self._serve, spawn=self._group)
+        self._server.start()
+        self.port = self._server.server_port
+
+    def close(self) -> None:
+        self._server.stop(timeout=0)
+        self._group.kill()
+
+    def _serve(self, connection: Any, _: Any) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += connection.recv(1)
+        asked = Asked(head[:-4], b"", len(self.asked))
+        self.asked.append(asked)
+        host, _, port = asked.target.rpartition(":")
+        with contextlib.closing(socket.create_connection((host.strip("[]"), int(port)))) as target:
+            gevent.sleep(self._delay_s)
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
+            back = self._group.spawn(_pump, target, connection)
+            _pump(connection, target)
+            back.join()
+
+
+def _pump(source: Any, sink: Any) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)

@@ -79,16 +79,16 @@ def test_a_host_without_an_address(connect: Connect) -> None:
         ((b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nabc",), "malformed response"),
         ((b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",), "malformed response"),
         ((b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000, HANG), "response too large"),
-        ((b"HTTP/1.1 100 Continue\r\n\r\n" * 4000, HANG), None),
+        ((b"HTTP/1.1 100 Continue\r\n\r\n" * 4000, HANG), "response too large"),
         ((b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000, HANG), "response too large"),
         ((b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 300_000, CLOSE), "response too large"),
     ],
 )
-def test_broken_responses(server: ScriptedServer, connect: Connect, steps: Any, reason: str | None) -> None:
+def test_broken_responses(server: ScriptedServer, connect: Connect, steps: Any, reason: str) -> None:
     server.answer(*steps)
     client = connect(server.url, max_response_bytes=100_000, timeouts=Timeouts(total_s=0.3))
     client.get("/")
-    assert client.reasons == [reason or "timed out: total"]
+    assert client.reasons == [reason]
     assert server.hung_up.wait(2)
 
 
@@ -150,20 +150,6 @@ def test_a_connection_that_was_closed_meanwhile_is_no_failure(
     gevent.sleep(0.02)
     assert any_client.get("/").content == b"ok"
     assert any_client.reasons == [None, None]
-
-
-@pytest.mark.parametrize("end", [CLOSE, RESET])
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_connection_that_closes_as_the_request_is_sent(
-    server: ScriptedServer, client: Client, end: str, method: str
-) -> None:
-    server.answer(OK)
-    server.answer(end)
-    server.answer(OK)
-    client.get("/")
-    assert client.request(method, "/").content == b"ok"
-    assert client.reasons == [None, None]
-    assert [asked.connection for asked in server.asked] == [1, 1, 2]
 
 
 def test_a_request_is_sent_again_only_once(server: ScriptedServer, client: Client) -> None:

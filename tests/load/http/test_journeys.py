@@ -11,7 +11,7 @@ from locust.event import EventHook
 
 from perfload.load.http import HttpSession
 from perfload.load.http.resolver import Addresses
-from tests.load.http.conftest import Client
+from tests.load.http.conftest import Client, needs_ipv6
 from tests.load.http.servers import CLOSE, HANG, OK, PAUSE, ScriptedServer
 
 Connect = Callable[..., Client]
@@ -142,10 +142,12 @@ def test_cookies_that_the_scenario_gives_go_first(client: Client, server: Script
     assert server.asked[1].head.lower().count(b"cookie:") == 1
 
 
-def test_ipv6(connect: Connect) -> None:
+@needs_ipv6
+@pytest.mark.parametrize("kind", ["perfload", "fasthttp", "requests"])
+def test_ipv6(connect: Connect, kind: str) -> None:
     server = ScriptedServer("::1")
     server.answer(OK)
-    assert connect(server.url).get("/").content == b"ok"
+    assert connect(server.url, kind).get("/").content == b"ok"
     assert server.asked[0].fields["host"] == f"[::1]:{server.port}"
     server.close()
 

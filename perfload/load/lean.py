@@ -1,0 +1,70 @@
+"""The loop of a lean user: tasks one after the other, without what Locust's task sets offer besides.
+
+Locust's own loop keeps a queue of tasks and looks for nested task sets around each of them. Whose tasks are
+plain functions has nothing of that.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import traceback
+from typing import Any
+
+import gevent
+from gevent import GreenletExit
+from locust import TaskSet
+from locust.exception import RescheduleTask, StopTest, StopUser
+from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
+
+logger = logging.getLogger(__name__)
+
+_ENDS = (GreenletExit, StopUser, StopTest)
+
+
+def check_tasks(tasks: Any) -> None:
+    """Raise ValueError unless `tasks` are what a lean user can run."""
+    if any(isinstance(task, type) and issubclass(task, TaskSet) for task in tasks):
+        raise ValueError("a lean user has plain tasks; for task sets take `lean = True` away")
+
+
+def run(user: Any) -> None:
+    """Run `user` until it is stopped, with the life cycle, errors and waiting that Locust has."""
+    user._state = LOCUST_STATE_RUNNING
+    try:
+        try:
+            user.on_start()
+        except Exception as error:
+            if not isinstance(error, _ENDS):
+                _tell(user, error)
+            raise
+        _perform_tasks(user)
+        raise StopUser
+    except _ENDS:
+        user.on_stop()
+
+
+def _perform_tasks(user: Any) -> None:
+    tasks = user.tasks
+    while user._state != LOCUST_STATE_STOPPING:
+        try:
+            random.choice(tasks)(user)
+        except _ENDS:
+            raise
+        except RescheduleTask:
+            pass
+        except Exception as error:
+            _tell(user, error)
+            if not user.environment.catch_exceptions:
+                raise
+        if user._state != LOCUST_STATE_STOPPING:
+            user._state = LOCUST_STATE_WAITING
+            # Also for 0 s: requests that leave in one go wake the server once, not each of them.
+            gevent.sleep(user.wait_time())
+            user._state = LOCUST_STATE_RUNNING
+
+
+def _tell(user: Any, error: Exception) -> None:
+    """Report an error of the scenario's own code, as Locust does."""
+    user.environment.events.user_error.fire(user_instance=user, exception=error, tb=error.__traceback__)
+    logger.error("%s\n%s", error, traceback.format_exc())
