@@ -50,6 +50,7 @@ KEYS = (
     Key("run.drain", "65s", "PERFLOAD_DRAIN"),
     Key("run.seed", 0, "PERFLOAD_SEED"),
     Key("run.time_scale", 1.0, "PERFLOAD_TIME_SCALE"),
+    Key("run.freeze_objects", True, "PERFLOAD_FREEZE_OBJECTS"),
     Key("validity.max_lag_p95", "50ms", "PERFLOAD_MAX_LAG_P95"),
     Key("validity.max_generator_cpu", "90%", "PERFLOAD_MAX_GENERATOR_CPU"),
     Key("monitors.interval", "1s", "PERFLOAD_MONITOR_INTERVAL"),
@@ -116,6 +117,8 @@ class Config:
     seed: int
     time_scale: float
     """Durations of phases are divided by it: 60 makes an hour a minute."""
+    freeze_objects: bool
+    """Whether what lives as long as the load is kept out of Python's garbage collector."""
     max_lag_p95_ms: float
     """Above this p95 of arrival lag the generator, not the target, was the limit."""
     max_generator_cpu_percent: float
@@ -143,6 +146,7 @@ def load_config(*, directory: Path, environ: Mapping[str, str], flags: Mapping[s
         reports_dir=directory / read.text("run.reports_dir"),
         drain_s=read.duration_s("run.drain"),
         seed=read.integer("run.seed"),
+        freeze_objects=read.switch("run.freeze_objects"),
         time_scale=read.positive("run.time_scale"),
         max_lag_p95_ms=read.duration_s("validity.max_lag_p95", zero=False) * 1000,
         max_generator_cpu_percent=read.percent("validity.max_generator_cpu"),

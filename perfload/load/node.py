@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from gevent import Greenlet
 from perfload.load.arrivals import Dispatcher, ScenarioPicker
 from perfload.load.bridge import RequestBridge, presentable
 from perfload.load.clock import RunClock, best_timer
+from perfload.load.collector import CollectorPolicy
 from perfload.load.http.event import RequestEvent
 from perfload.load.http.resolver import resolver
 from perfload.load.statistics import StatisticsFeed
@@ -70,6 +70,8 @@ class Node:
         plan: Plan | None,
         spans: tuple[PhaseSpan, ...],
         sink: Sink,
+        *,
+        freezes_objects: bool = True,
     ) -> None:
         self.assignment = assignment
         self.clock = RunClock(assignment.started_at_s)
@@ -85,6 +87,7 @@ class Node:
         self._greenlets: list[Greenlet] = []
         self._dispatching: Greenlet | None = None
         self._pulse = _Pulse(environment)
+        self._collector = CollectorPolicy(environment.events, freezes=freezes_objects)
 
     def _make_dispatcher(self, plan: Plan) -> Dispatcher:
         return Dispatcher(
@@ -101,9 +104,7 @@ class Node:
     def start(self) -> None:
         """Begin: record requests, start virtual users by the plan, report once a second."""
         resolver.forget()  # addresses are looked up once per run
-        # What is alive now lives as long as the process: the collector need not look at it during the load.
-        gc.collect()
-        gc.freeze()
+        self._collector.begin()
         self._feed.replace_listener(self._requests)
         self._requests.record_with(self._bridge, self._bridge.on_request)
         self._environment.events.user_error.add_listener(self._bridge.on_user_error)
@@ -136,7 +137,7 @@ class Node:
         self._environment.events.user_error.remove_listener(self._bridge.on_user_error)
         gevent.killall(self._greenlets)
         self._timer.close()
-        gc.unfreeze()
+        self._collector.end()
         self._hand_over(None, self.clock.now_s(), idle=True, final=True)
         self._feed.restore_listener()
 

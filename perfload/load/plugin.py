@@ -30,12 +30,12 @@ from perfload.load import manifest, web
 from perfload.load.cluster import BATCH, ENDING, FINAL_DEADLINE_S, MasterLink, WorkerLink
 from perfload.load.guard import check_host, wait_for_target
 from perfload.load.interrupts import Interrupts, install_excepthook
-from perfload.load.node import Assignment, Node
+from perfload.load.node import Assignment, Node, Sink
 from perfload.load.reporting import Reporting
 from perfload.load.run import Run, new_run_id
 from perfload.load.shape import NoUsersDispatcher, PhasedShape
 from perfload.load.statistics import bucket_response_time
-from perfload.model import EndReason, Manifest
+from perfload.model import EndReason, Manifest, PhaseSpan
 from perfload.options import STOP_TIMEOUT_S, add_options, config_flags
 from perfload.plan import Plan
 from perfload.thresholds import parse_rules
@@ -199,7 +199,7 @@ class Plugin:
         else:
             run.expect(terms.node, terms.index)
             sink = partial(run.take, terms.node)
-            self.node = Node(self.environment, terms, plan, record.phases, sink)
+            self.node = self._make_node(terms, plan, record.phases, sink)
             self.node.start()
         self._ticker = gevent.spawn(self._tick, run)
         logger.info("run %s has started; its record is %s", record.run_id, run.folder)
@@ -233,8 +233,14 @@ class Plugin:
         self.environment.shape_class = (self.environment.available_shape_classes or {}).get(terms.shape)
         plan = self._plan()
         spans = plan.spans if plan else (manifest.whole_run(),)
-        self.node = Node(self.environment, terms, plan, spans, link.open())
+        self.node = self._make_node(terms, plan, spans, link.open())
         self.node.start()
+
+    def _make_node(
+        self, terms: Assignment, plan: Plan | None, spans: tuple[PhaseSpan, ...], sink: Sink
+    ) -> Node:
+        freezes_objects = self.config.freeze_objects
+        return Node(self.environment, terms, plan, spans, sink, freezes_objects=freezes_objects)
 
     def _tick(self, run: Run) -> None:
         stopping = False

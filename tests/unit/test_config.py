@@ -49,6 +49,7 @@ def test_defaults_need_no_files(tmp_path):
     ]
     assert config.reports_dir == tmp_path / "reports"
     assert (config.drain_s, config.seed, config.time_scale) == (65.0, 0, 1.0)
+    assert config.freeze_objects
     assert (config.max_lag_p95_ms, config.max_generator_cpu_percent) == (50.0, 90.0)
     assert (config.monitor_interval_s, config.monitor_host) == (1.0, True)
     assert dict(config.settings) == {}
@@ -108,6 +109,7 @@ VARIABLES = {
     "PERFLOAD_DRAIN": "2m",
     "PERFLOAD_SEED": "-3",
     "PERFLOAD_TIME_SCALE": "0.5",
+    "PERFLOAD_FREEZE_OBJECTS": "no",
     "PERFLOAD_MAX_LAG_P95": "20ms",
     "PERFLOAD_MAX_GENERATOR_CPU": "80%",
     "PERFLOAD_MONITOR_INTERVAL": "2",
@@ -129,6 +131,7 @@ def test_every_variable_is_read_from_environment_and_env_file(load, tmp_path):
         drain_s=120.0,
         seed=-3,
         time_scale=0.5,
+        freeze_objects=False,
         max_lag_p95_ms=20.0,
         max_generator_cpu_percent=80.0,
         monitor_interval_s=2.0,

@@ -39,10 +39,14 @@ class Cookie:
 
 
 class CookieJar:
-    """Keeps what servers set, and says what to send; empty, and false, it costs a request nothing."""
+    """Keeps what servers set, and says what to send."""
+
+    __slots__ = ("_cookies", "is_used")
 
     def __init__(self) -> None:
         self._cookies: dict[tuple[str, str, str], Cookie] = {}
+        self.is_used = False
+        """Whether it has ever held a cookie; until then it costs a request nothing."""
 
     def __len__(self) -> int:
         return len(self._cookies)
@@ -97,6 +101,7 @@ class CookieJar:
             self._cookies.pop(_key(cookie), None)
         else:
             self._cookies[_key(cookie)] = cookie
+            self.is_used = True
 
 
 def parse(field: str, origin: Origin, path: str, now_s: float) -> Cookie | None:

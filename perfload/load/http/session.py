@@ -94,7 +94,7 @@ class HttpSession:
             Dialer(resolver, own_context, proxy=proxy, unix_socket=unix_socket, resume_tls=resume_tls)
         )
         self._host_rules = HostRules() if host_rules is None else host_rules
-        self._allowed: set[Origin] = set()
+        self._allowed = _allowed_by(self._host_rules)
         self._limits = _limits(timeouts or Timeouts(), max_response_bytes)
         self._max_redirects = max_redirects
         self._max_request_bytes = max_request_bytes
@@ -249,7 +249,7 @@ class HttpSession:
         if origin not in self._allowed:
             self._check(prepared)
         cookies = ""
-        if self.cookies and not prepared.has_cookies:
+        if self.cookies.is_used and not prepared.has_cookies:
             cookies = self.cookies.header_for(origin, prepared.target)
         message = prepared.message(call.body, cookies) if cookies or call.body is not None else prepared.bare
         connection = self._pool.take(origin)
@@ -300,20 +300,17 @@ class HttpSession:
         return response
 
     def _check(self, prepared: Prepared) -> None:
-        refusal = _refusal(self._host_rules, prepared.origin)
-        if refusal:
-            raise RequestFailed(refusal)
+        try:
+            self._host_rules.check(str(prepared.origin))
+        except UsageError as error:
+            raise RequestFailed(error.message) from error
         self._allowed.add(prepared.origin)
 
 
-@functools.lru_cache(4096)
-def _refusal(host_rules: HostRules, origin: Origin) -> str:
-    """Return why load may not go to `origin`, or ""; every new session asks."""
-    try:
-        host_rules.check(str(origin))
-    except UsageError as error:
-        return error.message
-    return ""
+@functools.lru_cache(64)
+def _allowed_by(_host_rules: HostRules) -> set[Origin]:
+    """Return the origins that were checked already; sessions with the same rules share it."""
+    return set()
 
 
 @functools.lru_cache(64)
