@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # An environment that is already activated must not leak into ours.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench-setup bench-quick clean
 
 demo: $(VENV)/.ready  ## start a target, load it, judge it, write the report
 	@$(BIN)/perfload demo
@@ -25,6 +25,13 @@ check: $(VENV)/.ready-dev  ## lint, types and docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(PYTEST) tests/unit/test_docs.py tests/unit/test_layers.py
+
+bench-setup:  ## the tools that benchmarks/generator compares with
+	@scripts/install-bench-tools
+
+bench-quick: $(VENV)/.ready  ## requests per second beside FastHttpUser and wrk, and how true the latencies are
+	@scripts/install-bench-tools nginx wrk
+	@$(BIN)/python -m benchmarks.generator quick
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

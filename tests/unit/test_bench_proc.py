@@ -27,6 +27,7 @@ def test_cpu_time_is_that_of_all_threads_to_the_nanosecond(tmp_path: Path) -> No
     (folder / "task" / "11").mkdir()
     (folder / "task" / "11" / "schedstat").write_text("250000000 7 3\n")
     assert proc.cpu_s([10], tmp_path) == pytest.approx(1.75)
+    assert proc.waited_s([10], tmp_path) == pytest.approx(14e-9)
 
 
 def test_cpu_time_in_ticks_where_the_kernel_keeps_nothing_finer(tmp_path: Path) -> None:
@@ -58,7 +59,9 @@ def test_the_share_of_others_is_what_the_core_did_beside_the_tool(tmp_path: Path
     before = CoreTimes.read(1, stat)
     assert before == CoreTimes(busy_s=2.0, stolen_s=0.0)
     after = CoreTimes(busy_s=3.0, stolen_s=0.1)
-    assert others_share(before, after, own_s=0.8, seconds=1.0) == pytest.approx(0.3)
+    assert others_share(before, after, own_s=0.8, waited_s=9.0, seconds=2.0) == pytest.approx(0.15)
+    # A core that only seems to be busy because ticks fall into short bursts: nobody had to wait.
+    assert others_share(before, after, own_s=0.8, waited_s=0.02, seconds=2.0) == pytest.approx(0.01)
     with pytest.raises(ValueError, match="core 7"):
         CoreTimes.read(7, stat)
 

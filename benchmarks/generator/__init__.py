@@ -1,0 +1,1 @@
+"""Load generators side by side: what a request costs in each of them, and how true its latencies are."""
