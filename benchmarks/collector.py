@@ -3,8 +3,8 @@
     python benchmarks/collector.py [seconds]
 
 A closed load of 1,000 users and an open one of 200 arrivals a second go to `perfload target`, each by the
-`locust` command in a process of its own. Full passes (generation 2) are rare; one is made in the middle to see
-how long it takes. A pause is CPU time, so that other processes do not count.
+`locust` command in a process of its own. Full passes (generation 2) are rare; one is made in the middle to
+see how long it takes. A pause is CPU time, so that other processes do not count.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-from benchmarks.generator import memory, open_model, quick, results, saturation, scaling, truth
+from benchmarks.generator import compiled, memory, open_model, quick, results, saturation, scaling, truth
 from benchmarks.generator.arriving import ARRIVING
 from benchmarks.generator.cases import CASES
 from benchmarks.generator.child import Failed, cores
-from benchmarks.generator.tools import TOOLS
+from benchmarks.generator.tools import COMPARED, TOOLS
 from benchmarks.generator.truth_run import RUNS
 
 Run = Callable[[argparse.Namespace], dict[str, Any]]
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     benches = parser.add_subparsers(dest="bench", required=True, metavar="BENCH")
     _add_quick(benches)
     _add_saturation(benches)
+    _add_compiled(benches)
     _add_open(benches)
     _add_truth(benches)
     _add_memory(benches)
@@ -89,10 +90,20 @@ def _add_saturation(benches: Any) -> None:
     _add_windows(parser, rounds=7, seconds=1.0)
     cases = [*CASES, saturation.PACED]
     _add_list(parser, "--cases", cases, cases, "kinds of request")
-    _add_list(parser, "--tools", list(TOOLS), list(TOOLS), "tools, by name")
+    _add_list(parser, "--tools", COMPARED, COMPARED, "tools, by name")
     parser.add_argument(
         "--users", type=_numbers, default=[32, 250, 1000], help="users (default: 32,250,1000)"
     )
+
+
+def _add_compiled(benches: Any) -> None:
+    about = "perfload as it is, and with the path of a request compiled by mypyc"
+    parser = _add(benches, "compiled", compiled.run, about)
+    _add_windows(parser, rounds=7, seconds=1.0)
+    _add_list(parser, "--cases", list(CASES), ["get", "post"], "kinds of request")
+    tools = [name for name in TOOLS if name == "FastHttpUser" or name.startswith("perfload")]
+    _add_list(parser, "--tools", tools, [name for name in tools if "bare" not in name], "tools, by name")
+    parser.add_argument("--users", type=_numbers, default=[32, 1000], help="users (default: 32,1000)")
 
 
 def _add_open(benches: Any) -> None:

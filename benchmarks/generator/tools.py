@@ -15,6 +15,8 @@ from benchmarks.generator.cases import JSON_BODY, Case
 OWN_FOLDER = Path(__file__).resolve().parent.parent / ".tools"
 VISITOR = Path(__file__).resolve().parent / "locustfiles" / "visitor.py"
 ROOT = Path(__file__).resolve().parent.parent.parent
+COMPILED_FOLDER = OWN_FOLDER / "compiled"
+"""Holds a compiled copy of the package `perfload`: `benchmarks.generator.compiled` makes it."""
 
 BODY = json.dumps(JSON_BODY)
 FOREVER_S = 3600
@@ -228,8 +230,11 @@ def artillery_script(path: str) -> Command:
     return Command(argv, {**_ONE_CORE, "ARTILLERY_DISABLE_TELEMETRY": "true", "WORKERS": "1"})
 
 
-def locust(client: str, *options: str) -> Callable[[Load], Command]:
-    """Return the command of Locust with the users of `visitor.py` and this client of theirs."""
+def locust(client: str, *options: str, package: Path = ROOT) -> Callable[[Load], Command]:
+    """Return the command of Locust with the users of `visitor.py` and this client of theirs.
+
+    `package` is the folder in which `perfload` is found.
+    """
 
     def command(load: Load) -> Command:
         env = {
@@ -238,6 +243,7 @@ def locust(client: str, *options: str) -> Callable[[Load], Command]:
             "BENCH_PATH": load.case.path,
             "BENCH_JSON": BODY if load.is_post else "",
             "BENCH_PACE": str(load.pace_per_s or ""),
+            "PYTHONPATH": os.pathsep.join(dict.fromkeys((str(package), str(ROOT)))),
         }
         return locust_command(
             [str(VISITOR)], load, [*options, "-u", str(load.users), "-r", str(load.users)], env
@@ -269,4 +275,10 @@ _ALL = (
     Tool("perfload, lean loop", locust("perfload-lean")),
     Tool("perfload, bare client", locust("perfload-bare")),
 )
-TOOLS = {tool.name: tool for tool in _ALL}
+_COMPILED = (
+    Tool("perfload, compiled", locust("perfload", package=COMPILED_FOLDER)),
+    Tool("perfload, lean loop, compiled", locust("perfload-lean", package=COMPILED_FOLDER)),
+)
+TOOLS = {tool.name: tool for tool in (*_ALL, *_COMPILED)}
+COMPARED = [tool.name for tool in _ALL]
+"""Those that are compared when nothing else is asked for."""

@@ -17,7 +17,6 @@ from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_STOPPING
 
 from perfload.load.clock import RunClock, Timer
-from perfload.load.users import HttpUser
 from perfload.model import PhaseSpan
 from perfload.plan import Arrival, Level, Plan, share
 from perfload.recorder import Recorder
@@ -155,8 +154,7 @@ class Dispatcher:
             return
         user.tasks = OneVisit(user.tasks)
         visit = Visit(span.name, arrival.at_s)
-        if isinstance(user, HttpUser):
-            user.client.visit = visit
+        user.perfload_visit = visit
         user.start(self._users).perfload_visit = visit
 
     def _make_user(self, number: int) -> Any:

@@ -53,9 +53,11 @@ class RequestBridge:
         self._feed = feed
         self._series: dict[tuple[str, str], _Series] = {}
 
-    def passed(self, method: str, name: str, response: Response, visit: Visit | None) -> None:
+    def passed(self, response: Response) -> None:
         """Record a request of perfload's own client that has succeeded: the short way (`Sink`)."""
-        began_ns = response.call.began_ns
+        call = response.call
+        method, name, began_ns = call.method, call.name, call.began_ns
+        visit: Visit | None = call.visit
         service_us = latency_us = (response.received_ns - began_ns + 500) // 1000
         began_s = (began_ns - self._zero_ns) / 1e9
         due_second = int(began_s) if began_s > 0 else 0
@@ -67,7 +69,7 @@ class RequestBridge:
                 visit.is_first = False
                 due_second = int(visit.due_s)
                 latency_us += max(0, round((began_s - visit.due_s) * 1e6))
-        second = (_perf_counter_ns() - self._zero_ns) // 1_000_000_000
+        second = max(0, (_perf_counter_ns() - self._zero_ns) // 1_000_000_000)
         series = self._series.get((method, name))
         if series is None or series.second != second or series.phase is not phase:
             series = self._turn(method, name, second, phase)
@@ -99,11 +101,10 @@ class RequestBridge:
         start_time: float | None = None,
         **_: Any,
     ) -> None:
-        """Record one finished request; the listener of Locust's `request` event, so it runs for each.
+        """Record one finished request; the listener of Locust's `request` event.
 
         Service time is what the client measured. Latency adds, for the first request of an arrival, what lay
-        between the intended start and the send; a user that looks to the server like one who has been waiting
-        since then has been. A response time of None (a message sent, nothing awaited) is not a latency.
+        between the intended start and the send. A response time of None (nothing awaited) is not a latency.
         """
         name = presentable(name)
         length = response_length or 0
@@ -111,31 +112,40 @@ class RequestBridge:
             self._feed.tell(request_type, name, response_time, length, exception)
         if response_time is None:
             return
+        ours = response if isinstance(response, Response) else None
+        visit: Visit | None = ours.call.visit if ours else getattr(getcurrent(), "perfload_visit", None)
         now_s = self._clock.now_s()
+        began_s = self._began_s(ours, start_time, now_s - response_time / 1000)
         service_us = latency_us = round(response_time * 1000)
-        visit: Visit | None = getattr(getcurrent(), "perfload_visit", None)
-        began_s = now_s - response_time / 1000
-        due_second = int(began_s)
+        due_second = max(0, int(began_s))
         phase = self._phase_at(began_s) if visit is None else visit.phase
         if visit is not None and visit.is_first:
             visit.is_first = False
             due_second = int(visit.due_s)
-            if start_time is not None:
-                began_s = now_s - (self._clock.wall_now_s() - start_time)
+            if ours or start_time is not None:  # otherwise nobody knows when it was sent
                 latency_us += max(0, round((began_s - visit.due_s) * 1e6))
+        second = max(0, int(now_s))
         self._recorder.request(
-            int(now_s),
+            second,
             phase,
             request_type,
             name,
             latency_us=latency_us,
             service_us=service_us,
-            due_second=max(0, due_second),
+            due_second=due_second,
             received_bytes=length,
             reason=None if exception is None else reason_of(exception),
         )
-        if isinstance(response, Response) and response.status_code:
-            _count_stages(self._recorder.stage_cell(int(now_s), phase, request_type, name), response)
+        if ours and ours.status_code:
+            _count_stages(self._recorder.stage_cell(second, phase, request_type, name), ours)
+
+    def _began_s(self, ours: Response | None, start_time: float | None, otherwise_s: float) -> float:
+        """Return the second of the run in which a request was sent, as exactly as it is known."""
+        if ours is not None:
+            return (ours.call.began_ns - self._zero_ns) / 1e9
+        if start_time is not None:
+            return self._clock.now_s() - (self._clock.wall_now_s() - start_time)
+        return otherwise_s
 
     def on_user_error(self, exception: Exception, **_: Any) -> None:
         """Record an exception in a scenario's own code; the listener of Locust's `user_error` event."""
@@ -143,7 +153,7 @@ class RequestBridge:
         visit = getattr(getcurrent(), "perfload_visit", None)
         phase = self._phase_at(now_s) if visit is None else visit.phase
         reason = reason_of(exception.message if isinstance(exception, PerfloadError) else exception)
-        self._recorder.scenario_error(int(now_s), phase, reason)
+        self._recorder.scenario_error(max(0, int(now_s)), phase, reason)
 
     def _phase_at(self, t_s: float) -> str:
         """Return the phase of second `t_s`: nearly always that of the last request."""

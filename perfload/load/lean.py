@@ -14,7 +14,13 @@ from typing import Any
 import gevent
 from gevent import GreenletExit
 from locust import TaskSet
-from locust.exception import RescheduleTask, StopTest, StopUser
+from locust.exception import (
+    InterruptTaskSet,
+    RescheduleTask,
+    RescheduleTaskImmediately,
+    StopTest,
+    StopUser,
+)
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING
 
 logger = logging.getLogger(__name__)
@@ -49,19 +55,27 @@ def _perform_tasks(user: Any) -> None:
     while user._state != LOCUST_STATE_STOPPING:
         try:
             random.choice(tasks)(user)
-        except _ENDS:
+        except (*_ENDS, InterruptTaskSet):
             raise
+        except RescheduleTaskImmediately:
+            continue
         except RescheduleTask:
             pass
         except Exception as error:
             _tell(user, error)
             if not user.environment.catch_exceptions:
                 raise
-        if user._state != LOCUST_STATE_STOPPING:
-            user._state = LOCUST_STATE_WAITING
-            # Also for 0 s: requests that leave in one go wake the server once, not each of them.
-            gevent.sleep(user.wait_time())
-            user._state = LOCUST_STATE_RUNNING
+        wait(user)
+
+
+def wait(user: Any) -> None:
+    """Let `user` wait for as long as its `wait_time` says; one that is being stopped leaves at once."""
+    if user._state == LOCUST_STATE_STOPPING:
+        raise StopUser
+    user._state = LOCUST_STATE_WAITING
+    # Also for 0 s: requests that leave in one go wake the server once, not each of them.
+    gevent.sleep(user.wait_time())
+    user._state = LOCUST_STATE_RUNNING
 
 
 def _tell(user: Any, error: Exception) -> None:

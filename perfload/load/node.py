@@ -78,7 +78,7 @@ class Node:
         self.recorder = Recorder(assignment.run_id, assignment.node)
         self._environment = environment
         self._sink = sink
-        self._feed = StatisticsFeed(environment.stats, self.clock)
+        self._feed = StatisticsFeed(environment, self.clock)
         self._bridge = RequestBridge(self.recorder, self.clock, spans, self._feed)
         self._requests = RequestEvent.adopt(environment.events.request)
         self._spans = spans
@@ -105,7 +105,7 @@ class Node:
         """Begin: record requests, start virtual users by the plan, report once a second."""
         resolver.forget()  # addresses are looked up once per run
         self._collector.begin()
-        self._feed.replace_listener(self._requests)
+        self._feed.begin()
         self._requests.record_with(self._bridge, self._bridge.on_request)
         self._environment.events.user_error.add_listener(self._bridge.on_user_error)
         self._spawn(self._pulse.run)
@@ -124,7 +124,9 @@ class Node:
         logger.critical("a part of the load generator failed", exc_info=greenlet.exc_info)
         now_s = self.clock.now_s()
         reason = f"a part of the load generator failed: {greenlet.exception!r}"
-        self.recorder.scenario_error(int(now_s), span_at(self._spans, now_s).name, presentable(reason))
+        self.recorder.scenario_error(
+            max(0, int(now_s)), span_at(self._spans, now_s).name, presentable(reason)
+        )
 
     def stop_arrivals(self) -> None:
         """Start no more virtual users; those in flight go on."""
@@ -139,14 +141,14 @@ class Node:
         self._timer.close()
         self._collector.end()
         self._hand_over(None, self.clock.now_s(), idle=True, final=True)
-        self._feed.restore_listener()
+        self._feed.end()
 
     def record(self, metric: str, value: float, unit: str) -> None:
         """Record a scenario author's metric, in the phase of the virtual user that calls."""
         visit = getattr(gevent.getcurrent(), "perfload_visit", None)
         now_s = self.clock.now_s()
         phase = visit.phase if visit is not None else span_at(self._spans, now_s).name
-        self.recorder.metric(int(now_s), phase, presentable(metric), presentable(unit), value)
+        self.recorder.metric(max(0, int(now_s)), phase, presentable(metric), presentable(unit), value)
 
     def _report_seconds(self) -> None:
         second = 0
@@ -159,7 +161,7 @@ class Node:
 
     def _hand_over(self, before: int | None, at_s: float, *, idle: bool, final: bool = False) -> None:
         windows = self.recorder.take(before)
-        self._feed.add(windows)
+        self._feed.add(windows, before)
         self._sink(Batch(windows, self._readings(at_s), idle=idle, final=final))
 
     def _readings(self, t_s: float) -> list[Reading]:

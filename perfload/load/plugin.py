@@ -35,6 +35,7 @@ from perfload.load.reporting import Reporting
 from perfload.load.run import Run, new_run_id
 from perfload.load.shape import NoUsersDispatcher, PhasedShape
 from perfload.load.statistics import bucket_response_time
+from perfload.load.users import check_users
 from perfload.model import EndReason, Manifest, PhaseSpan
 from perfload.options import STOP_TIMEOUT_S, add_options, config_flags
 from perfload.plan import Plan
@@ -90,6 +91,7 @@ class Plugin:
         # Called in reverse order: the runner's own listener, which says goodbye, comes after ours.
         environment.events.quitting.add_listener(self._on_quitting)
         self._interrupts.install()
+        check_users(environment.user_classes)
         if isinstance(runner, WorkerRunner):
             self._worker_link = WorkerLink(environment)
             return

@@ -2,48 +2,73 @@
 
 Locust counts every request twice, with a dictionary look-up for each of a dozen numbers: three times what the
 recorder needs. Its resolution is ours anyway (`bucket_response_time`), so they are added up once
-a second, by the same method with which Locust's master adds up its workers. Counts and percentiles are what
-Locust would have counted; sums of response times are those of whole microseconds.
+a second, by the same method with which Locust's master adds up its workers. Up to that second, counts and
+percentiles are what Locust would have counted; sums of response times are those of whole microseconds.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-from locust.stats import RequestStats, StatsEntry
+from locust.stats import StatsEntry
 
 from perfload.histogram import representative, slot_middle
 from perfload.load.clock import RunClock
 from perfload.model import AnyWindow, Window
 
 
+class _Told(NamedTuple):
+    """A request that is not in the windows as Locust counts it: failed, or without an answer."""
+
+    second: int
+    method: str
+    name: str
+    response_time_ms: float | None
+    length: int
+    error: Exception | str | None
+
+
 class StatisticsFeed:
     """Stands in for Locust's listener of the request event during one run."""
 
-    def __init__(self, statistics: RequestStats, clock: RunClock) -> None:
-        # Locust's annotations say int for milliseconds; its values are not.
-        self._statistics: Any = statistics
+    def __init__(self, environment: Any, clock: RunClock) -> None:
+        self._environment = environment
+        self._statistics = environment.stats
         self._clock = clock
-        self._hook: Any = None
         self._replaced: list[Callable[..., Any]] = []
+        self._untold: list[_Told] = []
         self._told_bytes: Counter[tuple[str, str]] = Counter()
-        """Bytes of failed requests: Locust has heard of them already."""
+        """Bytes of failed requests: they are in the windows too, and are not to be counted twice."""
+        self._first_second = 0
 
-    def replace_listener(self, hook: Any) -> None:
+    def begin(self) -> None:
         """Take Locust's own listener off the request event."""
-        self._hook = hook
+        events = self._environment.events
         # A function inside `Runner.__init__`: there is no other way to name it.
-        self._replaced = [handler for handler in hook._handlers if _is_locusts(handler)]
+        self._replaced = [handler for handler in events.request._handlers if _is_locusts(handler)]
         for handler in self._replaced:
-            hook.remove_listener(handler)
+            events.request.remove_listener(handler)
+        events.reset_stats.add_listener(self._reset)
+        events.spawning_complete.add_listener(self._on_spawning_complete)
 
-    def restore_listener(self) -> None:
-        """Give the request event back as it was."""
+    def end(self) -> None:
+        """Give the events back as they were."""
+        events = self._environment.events
         for handler in self._replaced:
-            self._hook.add_listener(handler)
+            events.request.add_listener(handler)
         self._replaced = []
+        events.reset_stats.remove_listener(self._reset)
+        events.spawning_complete.remove_listener(self._on_spawning_complete)
+
+    def _on_spawning_complete(self, **_: Any) -> None:
+        if self._environment.reset_stats:
+            self._reset()
+
+    def _reset(self, **_: Any) -> None:
+        """Begin anew with the next full second."""
+        self._first_second = int(self._clock.now_s()) + 1
 
     def tell(
         self,
@@ -53,24 +78,33 @@ class StatisticsFeed:
         length: int,
         error: Exception | str | None,
     ) -> None:
-        """Pass on at once what no window holds for Locust: a failure, or a message without an answer."""
-        if not self._replaced:
-            return
-        self._statistics.log_request(method, name, response_time_ms, length)
-        if error:
-            self._statistics.log_error(method, name, error)
-        if response_time_ms is not None:
-            self._told_bytes[method, name] += length
+        """Take what no window holds for Locust: a failure, or a message without an answer."""
+        if self._replaced:
+            second = max(0, int(self._clock.now_s()))
+            self._untold.append(_Told(second, method, name, response_time_ms, length, error))
 
-    def add(self, windows: Iterable[AnyWindow]) -> None:
-        """Add the requests that succeeded in `windows`."""
+    def add(self, windows: Iterable[AnyWindow], before: int | None = None) -> None:
+        """Add the requests that succeeded in `windows`, and what was told in the seconds below `before`."""
         if not self._replaced:
             return
+        untold, self._untold = self._untold, []
+        for told in untold:
+            if before is not None and told.second >= before:
+                self._untold.append(told)
+            elif told.second >= self._first_second:
+                self._log(told)
         for window in windows:
-            if isinstance(window, Window):
+            if isinstance(window, Window) and window.second >= self._first_second:
                 entry = self._entry(window)
                 self._statistics.get(window.name, window.method).extend(entry)
                 self._statistics.total.extend(entry)
+
+    def _log(self, told: _Told) -> None:
+        self._statistics.log_request(told.method, told.name, told.response_time_ms, told.length)
+        if told.error:
+            self._statistics.log_error(told.method, told.name, told.error)
+        if told.response_time_ms is not None:
+            self._told_bytes[told.method, told.name] += told.length
 
     def _entry(self, window: Window) -> Any:
         """Return `window` as the statistics of a worker that has seen nothing else."""
@@ -81,7 +115,8 @@ class StatisticsFeed:
         if not service.count:
             return entry
         began_s = self._clock.epoch_s(window.second)
-        entry.start_time, entry.last_request_timestamp = began_s, began_s + 1
+        entry.start_time = began_s
+        entry.last_request_timestamp = min(began_s + 1, self._clock.wall_now_s())
         entry.num_requests = service.count
         entry.num_reqs_per_sec = {int(began_s): service.count}
         entry.total_response_time = service.sum / 1000

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from locust import User
+from locust.event import EventHook
 from locust.exception import StopTest
 
 from perfload.errors import UsageError
@@ -24,6 +25,8 @@ class HttpUser(User):
 
     abstract = True
 
+    perfload_visit: Any = None
+    """The arrival that this user is, in the open model; set by the dispatcher."""
     lean: ClassVar[bool] = False
     """True runs the tasks in perfload's own loop: cheaper, for tasks that are plain functions."""
     insecure: ClassVar[bool] = False
@@ -43,32 +46,42 @@ class HttpUser(User):
     """Sent with every request that does not bring its own."""
 
     def __init__(self, environment: Any) -> None:
-        from perfload.load import plugin
-
         super().__init__(environment)
         if self.host is None:
             raise StopTest("no host to test: pass --host, or give the user class a host")
-        dephase(self)
         try:
-            if self.lean:
-                lean.check_tasks(self.tasks)
-            self.client = HttpSession(
-                self.host,
-                environment.events.request,
-                self,
-                insecure=self.insecure,
-                ca_file=self.ca_file,
-                client_cert=self.client_cert,
-                resume_tls=self.resume_tls,
-                proxy=self.proxy,
-                unix_socket=self.unix_socket,
-                host_rules=plugin.installed.config.host_rules if plugin.installed else HostRules(),
-                timeouts=self.timeouts,
-                default_headers=self.default_headers,
-            )
+            self.client = self._open_session(self.host, environment.events.request, self)
         except (UsageError, ValueError) as error:
             # Any other error of a user that is being made is logged, and the test goes on without it.
             raise StopTest(str(error)) from error
+
+    @classmethod
+    def _open_session(cls, host: str | None, event: EventHook, user: User | None) -> HttpSession:
+        from perfload.load import plugin
+
+        if cls.lean:
+            lean.check_tasks(cls.tasks)
+        return HttpSession(
+            host,
+            event,
+            user,
+            insecure=cls.insecure,
+            ca_file=cls.ca_file,
+            client_cert=cls.client_cert,
+            resume_tls=cls.resume_tls,
+            proxy=cls.proxy,
+            unix_socket=cls.unix_socket,
+            host_rules=plugin.installed.config.host_rules if plugin.installed else HostRules(),
+            timeouts=cls.timeouts,
+            default_headers=cls.default_headers,
+        )
+
+    def wait(self) -> None:
+        """Wait as between two tasks."""
+        if self.lean:
+            lean.wait(self)
+        else:
+            super().wait()  # type: ignore[no-untyped-call]
 
     def run(self) -> None:  # type: ignore[misc]  # final in Locust: there is no other place for another loop
         """Run the tasks until the user is stopped."""
@@ -82,6 +95,19 @@ class HttpUser(User):
 
         Locust's task sets and their users keep each other until the collector comes: too late for a socket.
         """
+        if self.perfload_visit is None:
+            dephase(self)
         greenlet = super().start(group)
         greenlet.rawlink(lambda _greenlet: self.client.close())
         return greenlet
+
+
+def check_users(user_classes: Iterable[type[User]]) -> None:
+    """Raise `UsageError` if no user of one of these classes could be made; called before the load."""
+    for user_class in user_classes:
+        if not issubclass(user_class, HttpUser):
+            continue
+        try:
+            user_class._open_session(user_class.host, EventHook(), None)  # type: ignore[no-untyped-call]
+        except ValueError as error:
+            raise UsageError(f"{user_class.__name__}: {error}") from error

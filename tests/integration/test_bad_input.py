@@ -120,6 +120,29 @@ def test_a_malformed_configuration(tmp_path: Path, toml: str, texts: tuple[str, 
     refused(run_locust("-f", AI_MODELS, "-H", NOWHERE, cwd=tmp_path), *texts)
 
 
+NO_AUTHORITIES = """
+from locust import task
+from perfload.load import HttpUser, Phase, PhasedShape
+
+class User(HttpUser):
+    ca_file = "missing.pem"
+
+    @task
+    def nothing(self):
+        self.client.get("/health")
+
+class Shape(PhasedShape):
+    phases = (Phase(name="Load", duration="3s", arrival_rate=5),)
+"""
+
+
+def test_users_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text(NO_AUTHORITIES)
+    with TargetProcess() as target:
+        finished = run_locust("-f", tmp_path / "user.py", "-H", target.url, cwd=tmp_path)
+    refused(finished, "ca_file missing.pem cannot be read: no such file", "correct the path")
+
+
 def test_an_unknown_threshold_points_at_the_mistake(tmp_path: Path) -> None:
     finished = run_locust("-f", AI_MODELS, "-H", NOWHERE, "--threshold", "eror_rate <= 1%", cwd=tmp_path)
     refused(finished, "unknown metric 'eror_rate'", "did you mean error_rate?")

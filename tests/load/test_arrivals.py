@@ -250,7 +250,7 @@ class Site:
             picker=ScenarioPicker(environment.user_classes, seed=5),
             environment=environment,
         )
-        bridge = RequestBridge(self.recorder, clock, plan.spans, StatisticsFeed(environment.stats, clock))
+        bridge = RequestBridge(self.recorder, clock, plan.spans, StatisticsFeed(environment, clock))
         environment.events.request.add_listener(bridge.on_request)
 
     @property

@@ -8,8 +8,14 @@ from locust.stats import RequestStats
 
 from perfload.errors import UsageError
 from perfload.histogram import Histogram
+from perfload.load import bridge as bridge_module
 from perfload.load.arrivals import Visit
 from perfload.load.bridge import RequestBridge, reason_of
+from perfload.load.http.call import Call
+from perfload.load.http.origin import Place
+from perfload.load.http.request import prepare
+from perfload.load.http.response import Response
+from perfload.load.http.timeouts import Limits, Timeouts
 from perfload.load.statistics import StatisticsFeed
 from perfload.model import ArrivalWindow, PhaseSpan, Window
 from perfload.recorder import Recorder
@@ -31,7 +37,9 @@ class Bench:
         clock: Any = SimpleNamespace(
             now_s=lambda: self.now_s, wall_now_s=lambda: STARTED_AT_S + self.now_s, zero_ns=0
         )
-        self.bridge = RequestBridge(self.recorder, clock, spans, StatisticsFeed(RequestStats(), clock))
+        self.bridge = RequestBridge(
+            self.recorder, clock, spans, StatisticsFeed(SimpleNamespace(stats=RequestStats()), clock)
+        )
 
     def request(self, now_s: float, response_time_ms: float | None, **more: Any) -> None:
         """Finish a request at second `now_s` that was sent `response_time_ms` before."""
@@ -218,3 +226,35 @@ def test_secrets_and_half_characters_from_outside_are_not_recorded() -> None:
     assert isinstance(window, Window)
     assert window.name == "/models?api_key=***"
     assert window.reasons == (("no such key *** \\ud800", 1),)
+
+
+def exchanged(began_s: float, taken_s: float, visit: Visit | None = None) -> Response:
+    """Return a response of perfload's own client."""
+    limits = Limits(Timeouts(), 1 << 20)
+    call = Call(prepare("GET", Place("http://localhost/a"), {}), "/a", None, None, False, limits, visit)
+    call.began_ns = round(began_s * 1e9)
+    response = Response(200, b"", b"", call.began_ns + round(taken_s * 1e9))
+    response.call = call
+    response.began_ns = response.sent_ns = response.first_byte_ns = call.began_ns
+    return response
+
+
+def test_a_request_is_dated_by_its_beginning_however_long_it_was_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    monkeypatch.setattr(bridge_module, "_perf_counter_ns", lambda: 13_000_000_000)
+    bench.bridge.passed(exchanged(9.5, 0.1))
+    # The scenario has marked it 3.4 s after it had come; `start_time` is as inexact as the wall clock.
+    bench.request(13.0, 100.0, response=exchanged(9.5, 0.1), exception="not good", start_time=None)
+    (window,) = bench.windows()
+    assert (window.phase, window.second, window.due) == ("Load", 13, ((9, 1, 1),))
+    assert window.latency == window.failed == Histogram([100_000])
+
+
+def test_what_an_arrival_waited_for_its_start_ends_where_its_request_begins() -> None:
+    bench = Bench()
+    visit = Visit("Load", 9.0)
+    bench.request(13.0, 100.0, response=exchanged(9.5, 0.1, visit), exception="not good")
+    (window,) = bench.windows()
+    assert (window.failed, window.due) == (Histogram([600_000]), ((9, 0, 1),))

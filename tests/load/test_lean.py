@@ -7,7 +7,13 @@ from typing import Any
 import gevent
 import pytest
 from locust import TaskSet, constant, task
-from locust.exception import RescheduleTask, StopTest, StopUser
+from locust.exception import (
+    InterruptTaskSet,
+    RescheduleTask,
+    RescheduleTaskImmediately,
+    StopTest,
+    StopUser,
+)
 
 from perfload.load import HttpUser
 from perfload.load.arrivals import OneVisit
@@ -146,6 +152,55 @@ def test_a_visitor_of_the_open_model_runs_one_task(live: Any, make_environment: 
     user.tasks = OneVisit(user.tasks)
     user.start(environment.runner.user_greenlets).join(5)
     assert user.log == ["start", "work", "stop"]
+
+
+def test_a_task_may_ask_for_the_next_at_once(live: Any) -> None:
+    class Eager(Base):
+        wait_time = constant(60)
+
+        @task
+        def work(self) -> None:
+            self.log.append("work")
+            raise StopUser if self.log.count("work") == 3 else RescheduleTaskImmediately
+
+    user = live(Eager)
+    user.greenlet.join(5)
+    assert user.log == ["start", "work", "work", "work", "stop"]
+    assert user.errors == []
+
+
+def test_a_task_may_wait_itself(live: Any) -> None:
+    class Patient(Base):
+        def wait_time(self) -> float:
+            self.log.append("waits")
+            return 60 if self.log.count("waits") == 2 else 0
+
+        @task
+        def work(self) -> None:
+            self.log.append("work")
+            self.wait()
+            self.log.append("goes on")
+            self.wait()
+
+    user = live(Patient)
+    wait_for(lambda: user.log.count("waits") == 2 and user._state == "waiting")
+    assert user.stop() is True
+    user.greenlet.join(5)
+    assert user.log == ["start", "work", "waits", "goes on", "waits", "stop"]
+    assert user.errors == []
+
+
+def test_a_task_that_interrupts_its_task_set_ends_the_user(live: Any) -> None:
+    class Interrupting(Base):
+        @task
+        def work(self) -> None:
+            self.log.append("work")
+            raise InterruptTaskSet
+
+    user = live(Interrupting)
+    user.greenlet.join(5)
+    assert user.greenlet.dead
+    assert (user.log, user.errors) == (["start", "work"], [])
 
 
 def test_task_sets_are_refused(make_environment: MakeEnvironment) -> None:

@@ -50,8 +50,7 @@ def make(make_environment: Callable[..., Any], wait: Any) -> Any:
         @task
         def work(self) -> None: ...
 
-    user = Paced(make_environment(Paced))
-    return user
+    return Paced(make_environment(Paced))
 
 
 @pytest.mark.parametrize("wait", [constant_pacing(2), constant_throughput(0.5)])
@@ -59,6 +58,7 @@ def test_only_the_first_wait_is_shorter(
     make_environment: Callable[..., Any], clock: Clock, wait: Any
 ) -> None:
     user = make(make_environment, wait)
+    dephase(user)
     user._cp_last_run = clock.now_s
     starts = cycles(user, clock, 5)[1:]
     assert 0.1 <= starts[0] <= 2.0
@@ -72,6 +72,7 @@ def test_users_that_start_together_drift_apart(make_environment: Callable[..., A
     for _ in range(200):
         clock.now_s = 1000.0
         user = make(make_environment, constant_pacing(2))
+        dephase(user)
         user._cp_last_run = clock.now_s
         phases.append(cycles(user, clock, 3, task_s=0.0)[2] % 2)
     # Of a uniform distribution over 2 s: mean 1, standard deviation 0.577.
@@ -82,6 +83,7 @@ def test_users_that_start_together_drift_apart(make_environment: Callable[..., A
 @pytest.mark.parametrize("wait", [constant(3), between(3, 3)])
 def test_other_waits_are_left_alone(make_environment: Callable[..., Any], wait: Any) -> None:
     user = make(make_environment, wait)
+    dephase(user)
     assert [user.wait_time(), user.wait_time()] == [3, 3]
 
 
@@ -92,3 +94,14 @@ def test_a_wait_of_another_kind_is_left_alone() -> None:
     plain = Plain()
     dephase(plain)
     assert plain.wait_time() == 1.0
+
+
+@pytest.mark.parametrize("visit", [None, "an arrival"])
+def test_residents_are_put_out_of_step_and_visitors_are_not(
+    make_environment: Callable[..., Any], visit: Any
+) -> None:
+    user = make(make_environment, constant_pacing(60))
+    user.perfload_visit = visit
+    user.start(user.environment.runner.user_greenlets)
+    assert ("wait_time" in vars(user)) is (visit is None)
+    user.stop(force=True)

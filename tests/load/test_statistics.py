@@ -1,6 +1,7 @@
 """Locust's own statistics, fed from windows: what Locust itself would have counted."""
 
 import random
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,14 +33,34 @@ class Fed:
         self.environment.create_local_runner()
         self.now_s = 0.0
         clock: Any = SimpleNamespace(
-            now_s=lambda: self.now_s, wall_now_s=lambda: self.now_s, zero_ns=0, epoch_s=lambda t_s: 1e9 + t_s
+            now_s=lambda: self.now_s,
+            wall_now_s=lambda: 1e9 + self.now_s,
+            zero_ns=0,
+            epoch_s=lambda t_s: 1e9 + t_s,
         )
         self.recorder = Recorder("run", "local")
-        self.feed = StatisticsFeed(self.environment.stats, clock)
+        self.feed = StatisticsFeed(self.environment, clock)
         self.hook = RequestEvent.adopt(self.environment.events.request)
-        self.feed.replace_listener(self.hook)
+        self.feed.begin()
         bridge = RequestBridge(self.recorder, clock, SPANS, self.feed)
         self.hook.record_with(bridge, bridge.on_request)
+
+    def request(self, now_s: float, exception: str | None = None) -> None:
+        """Finish a request at second `now_s`."""
+        self.now_s = now_s
+        self.hook.fire(
+            request_type="GET", name="/", response_time=5.0, response_length=100, exception=exception
+        )
+
+    def tick(self, second: int, late_s: float = 0.0) -> None:
+        """Tell Locust what has ended before `second`, as is done once a second."""
+        self.now_s = second + late_s
+        self.feed.add(self.recorder.take(before=second), before=second)
+
+    def shown(self) -> tuple[int, int, int]:
+        """Return (requests, failures, bytes) as Locust shows them."""
+        total = self.environment.stats.total
+        return total.num_requests, total.num_failures, total.total_content_length
 
     def finish(self) -> RequestStats:
         self.feed.add(self.recorder.take())
@@ -86,7 +107,7 @@ def test_fed_statistics_are_those_of_locust() -> None:
         fed.now_s = 10 + index / 500
         fed.hook.fire(**event)
         if index % 700 == 0:
-            fed.feed.add(fed.recorder.take(before=int(fed.now_s)))
+            fed.feed.add(fed.recorder.take(before=int(fed.now_s)), before=int(fed.now_s))
     statistics = fed.finish()
     assert numbers(statistics.total) == numbers(own.stats.total)
     assert statistics.entries.keys() == own.stats.entries.keys()
@@ -104,13 +125,14 @@ def test_requests_are_counted_in_the_second_in_which_they_ended() -> None:
         for _ in range(count):
             fed.hook.fire(request_type="GET", name="/", response_time=5.0, response_length=1)
     assert dict(fed.finish().total.num_reqs_per_sec) == {1_000_000_003: 2, 1_000_000_004: 3}
-    assert fed.environment.stats.total.last_request_timestamp == pytest.approx(1e9 + 5)
+    # Of the second that is not over yet: not in the future.
+    assert fed.environment.stats.total.last_request_timestamp == 1e9 + 4.5
 
 
 def test_the_event_is_given_back_as_it_was() -> None:
     fed = Fed()
     fed.hook.stop_recording()
-    fed.feed.restore_listener()
+    fed.feed.end()
     fed.hook.fire(request_type="GET", name="/", response_time=5.0, response_length=1, exception=None)
     assert fed.environment.stats.total.num_requests == 1
     assert fed.recorder.take() == []
@@ -118,10 +140,95 @@ def test_the_event_is_given_back_as_it_was() -> None:
 
 def test_without_a_listener_of_locusts_nothing_is_counted_twice() -> None:
     environment = Environment()  # without a runner, so nobody feeds its statistics
-    feed = StatisticsFeed(environment.stats, RunClock(0.0))
-    feed.replace_listener(RequestEvent.adopt(environment.events.request))
+    feed = StatisticsFeed(environment, RunClock(0.0))
+    feed.begin()
     feed.tell("GET", "/", 5.0, 1, "failed")
     recorder = Recorder("run", "local")
     recorder.request(0, "Load", "GET", "/", latency_us=1, service_us=1, due_second=0)
     feed.add(recorder.take())
     assert environment.stats.total.num_requests == 0
+
+
+def test_failures_are_shown_together_with_what_has_passed_meanwhile() -> None:
+    fed = Fed()
+    for number in range(20):
+        fed.request(number / 20, "broken" if number % 10 == 0 else None)
+        assert fed.shown() == (0, 0, 0)
+        assert fed.environment.stats.errors == {}
+    fed.tick(1)
+    assert fed.shown() == (20, 2, 2000)
+    fed.request(1.1, "broken")
+    assert fed.shown() == (20, 2, 2000)
+    assert [error.occurrences for error in fed.environment.stats.errors.values()] == [2]
+    fed.finish()
+    assert fed.shown() == (21, 3, 2100)
+
+
+def test_a_late_tick_shows_no_failures_of_the_second_that_has_begun() -> None:
+    fed = Fed()
+    fed.request(0.5)
+    fed.request(1.1, "broken")
+    fed.request(1.2)
+    fed.tick(1, late_s=0.3)
+    assert fed.shown() == (1, 0, 100)
+    fed.finish()
+    assert fed.shown() == (3, 1, 300)
+
+
+def test_what_ends_before_the_run_counts_whether_it_has_failed_or_not() -> None:
+    fed = Fed()
+    fed.request(-3.5)
+    fed.request(-3.4, "broken")
+    fed.finish()
+    assert fed.shown() == (2, 1, 200)
+
+
+def reset_by_hand(fed: Fed) -> None:
+    """Do what the button of Locust's web UI does."""
+    fed.environment.events.reset_stats.fire()
+    fed.environment.stats.reset_all()
+
+
+def reset_when_all_are_there(fed: Fed) -> None:
+    """Do what Locust does with --reset-stats."""
+    fed.environment.reset_stats = True
+    fed.environment.events.spawning_complete.fire(user_count=1)
+    fed.environment.stats.reset_all()
+
+
+@pytest.mark.parametrize("reset", [reset_by_hand, reset_when_all_are_there])
+def test_a_reset_begins_with_the_next_full_second(reset: Callable[[Fed], None]) -> None:
+    fed = Fed()
+    fed.request(3.1)
+    fed.request(3.2, "broken")
+    fed.now_s = 3.5
+    reset(fed)
+    fed.request(3.7)
+    fed.tick(4)
+    assert fed.shown() == (0, 0, 0)
+    fed.request(4.1)
+    fed.request(4.2, "broken")
+    fed.finish()
+    assert fed.shown() == (2, 1, 200)
+
+
+def test_failures_in_the_rest_of_the_second_of_a_reset_do_not_count_either() -> None:
+    fed = Fed()
+    fed.now_s = 3.5
+    reset_by_hand(fed)
+    fed.request(3.7)
+    fed.request(3.8, "broken")
+    fed.tick(4)
+    assert fed.shown() == (0, 0, 0)
+    fed.request(4.1)
+    fed.finish()
+    assert fed.shown() == (1, 0, 100)
+
+
+def test_without_reset_stats_the_end_of_spawning_resets_nothing() -> None:
+    fed = Fed()
+    fed.request(3.1)
+    fed.request(3.2, "broken")
+    fed.environment.events.spawning_complete.fire(user_count=1)
+    fed.finish()
+    assert fed.shown() == (2, 1, 200)

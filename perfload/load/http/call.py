@@ -26,6 +26,7 @@ class Call:
         "name",
         "prepared",
         "url",
+        "visit",
     )
 
     def __init__(  # noqa: PLR0917  # keywords cost time
@@ -36,6 +37,7 @@ class Call:
         body: bytes | None,
         is_stream: bool,
         limits: Limits,
+        visit: Any,
     ) -> None:
         self.prepared = prepared
         """What is sent next; replaced by each redirect."""
@@ -46,6 +48,8 @@ class Call:
         self.body = body
         self.is_stream = is_stream
         self.limits = limits
+        self.visit = visit
+        """The arrival that it belongs to, in the open model."""
         self.is_sent = False
         """Whether anything has been handed to a connection."""
         self.began_ns = _perf_counter_ns()

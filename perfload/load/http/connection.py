@@ -28,13 +28,15 @@ from perfload.load.http.response import Response
 from perfload.load.http.stamps import ANCILLARY_BYTES, DialTimes, ask_for_stamps
 from perfload.load.http.timeouts import NEVER_NS, Limits, Reaper
 from perfload.load.http.tls import Channel
+from perfload.load.http.wire import READ_BYTES
 
-READ_BYTES = 65536
 MAX_HEAD_BYTES = 65536
 """Status line and headers, interim responses included."""
 
 _SETTLING_NS = 150_000_000
 """How long a reset is waited for that tells whether a request was taken: a round trip around the world."""
+_SOON_NS = 2 * _SETTLING_NS
+"""Until then the end of a connection may be that of an idle one, which crossed the request on its way."""
 
 _READABLE, _WRITABLE = 1, 2
 _perf_counter_ns = time.perf_counter_ns
@@ -51,6 +53,7 @@ class Connection:
     """An open connection; not for two greenlets at once."""
 
     __slots__ = (
+        "_ancillary_bytes",
         "_began_ns",
         "_channel",
         "_failure",
@@ -62,6 +65,7 @@ class Connection:
         "_is_head_request",
         "_is_kept",
         "_is_settling",
+        "_is_spent",
         "_is_stream",
         "_is_writing",
         "_kernel_clock",
@@ -96,13 +100,13 @@ class Connection:
         self._socket = connected
         """Non-blocking, and not one of gevent's."""
         self._recvmsg, self._send = connected.recvmsg, connected.send
-        ask_for_stamps(connected)
+        self._ancillary_bytes = ANCILLARY_BYTES if ask_for_stamps(connected) else 0
         self._channel = channel
         self._hub = get_hub()
         self._parser: Any = HttpResponseParser(self)
         self._writer: Any = None
         self._waiter: Any = None
-        self._is_active = self._is_writing = self._send_failed = False
+        self._is_active = self._is_writing = self._send_failed = self._is_spent = self._is_settling = False
         self._received_bytes = 0
         self._unsent = memoryview(b"")
         self.is_open = True
@@ -139,6 +143,7 @@ class Connection:
         self._pieces: list[bytes] = []
         self._received_bytes = self._status = self._first_byte_ns = 0
         self._has_head = self._is_complete = self._is_writing = self._send_failed = self._is_settling = False
+        self._is_spent = False
         self._failure: RequestFailed | None = None
         self._began_ns, self._limits, self._total_deadline_ns = began_ns, limits, total_deadline_ns
         self._prepared, self._is_stream = prepared, is_stream
@@ -228,7 +233,10 @@ class Connection:
             return
         except OSError:
             self._send_failed = True
-        if self._received_bytes == 0:
+            if self._is_settling:
+                self._lose(RESET)
+                return
+        if not self._received_bytes and not self._is_settling:
             self._note_sent()
         if self._send_failed or not self._unsent:
             self._is_writing = False
@@ -245,7 +253,7 @@ class Connection:
 
     def _on_readable(self) -> None:
         try:
-            data, ancillary, _, _ = self._recvmsg(READ_BYTES, ANCILLARY_BYTES)
+            data, ancillary, _, _ = self._recvmsg(READ_BYTES, self._ancillary_bytes)
         except BlockingIOError:
             return
         except OSError:
@@ -261,6 +269,7 @@ class Connection:
                 return
             if reply := self._channel.outgoing():
                 self._transmit(reply)
+        self._is_spent |= is_end
         if data:
             self._feed(data)
         if is_end and self.is_open:
@@ -281,7 +290,7 @@ class Connection:
             if not self._is_complete:
                 self._fail(RequestFailed(MALFORMED))
                 return
-            self._send_failed = True  # a connection with more on it than was asked for is not used again
+            self._is_spent = True  # with more on it than was asked for
         if self._is_complete:
             self._finish()
         elif self._is_too_large():
@@ -301,9 +310,8 @@ class Connection:
         if not self._is_active:
             self.close()
         elif self._has_head and self._ends_with_connection():
-            self._send_failed = True
             self._finish()
-        elif self._received_bytes or self._prepared.is_idempotent or not self.was_used:
+        elif self._received_bytes or self._prepared.is_idempotent or self._send_failed or not self.was_used:
             self._lose(RESET if self._send_failed else CLOSED)
         else:
             # It may have closed before the request came, or after having done what it asks for. In the first
@@ -326,14 +334,14 @@ class Connection:
     def _finish(self) -> None:
         """Keep the connection if nothing but the response is on it, and wake the greenlet."""
         if self._is_head_request and self._has_surplus():
-            self._pieces, self._send_failed = [], True
+            self._pieces, self._is_spent = [], True
         if self._received_bytes > self._limits.max_bytes and self._is_too_large():
             self._fail(RequestFailed(TOO_LARGE))
             return
         self.was_used = True
         self._is_active = False
         self.deadline_ns = NEVER_NS
-        if self._send_failed or self._is_writing or not self._is_kept:
+        if self._is_spent or self._send_failed or self._is_writing or not self._is_kept:
             self.close()
         elif self._is_head_request:
             # The parser waits for the body that a response to HEAD announces and does not have.
@@ -361,7 +369,10 @@ class Connection:
             self.close()
             return
         is_harmless = reason == RESET or self._prepared.is_idempotent
-        self._fail(ConnectionLost(reason, may_repeat=is_harmless and not self._received_bytes))
+        # What ends the connection much later has nothing to do with the connection's having been idle.
+        is_soon = _perf_counter_ns() - self._sent_ns <= _SOON_NS
+        may_repeat = is_harmless and is_soon and not self._received_bytes
+        self._fail(ConnectionLost(reason, may_repeat=may_repeat))
 
     def expire(self) -> None:
         """Give up what is waited for; called by the reaper when its deadline has passed."""

@@ -12,7 +12,7 @@ from perfload.load.http.response import Response
 class Sink(Protocol):
     """What finished requests are handed to, without a dictionary in between."""
 
-    def passed(self, method: str, name: str, response: Response, visit: Any) -> None:
+    def passed(self, response: Response) -> None:
         """Count a request that has succeeded; called once for each, on the hot path."""
         ...
 
@@ -38,12 +38,15 @@ class RequestEvent(EventHook):
     def record_with(self, sink: Sink, listener: Any) -> None:
         """Add `listener`, for which `sink` may stand in when it is alone."""
         self._sink, self._listener = sink, listener
-        self.add_listener(listener)
+        # First: Locust's `fire` ends with a listener that raises `StopUser`.
+        self._handlers.insert(0, listener)
+        self._look()
 
     def stop_recording(self) -> None:
         """Take the recorder's listener away again."""
-        listener, self._sink, self._listener = self._listener, None, None
-        self.remove_listener(listener)
+        if self._listener is not None:
+            listener, self._sink, self._listener = self._listener, None, None
+            self.remove_listener(listener)
 
     def add_listener(self, handler: Any) -> Any:
         """Add a listener, as Locust does."""

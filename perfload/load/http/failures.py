@@ -54,8 +54,8 @@ class RequestFailed(CatchResponseError):
 class ConnectionLost(RequestFailed):
     """The connection ended before the response did.
 
-    `may_repeat` is whether sending the request again does no harm: because the server cannot have taken it,
-    or because taking it twice is like taking it once.
+    `may_repeat` is whether it looks as if the connection, which was idle, had ended before the request came,
+    and sending it again does no harm: the server answered it with a reset, or twice has the effect of once.
     """
 
     def __init__(self, reason: str, *, may_repeat: bool = False) -> None:

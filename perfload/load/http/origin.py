@@ -6,6 +6,8 @@ import re
 from typing import ClassVar
 from urllib.parse import quote, unquote
 
+from perfload.redact import redact
+
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#\\]*)(?P<rest>[^#]*)", re.IGNORECASE)
 _AUTHORITY = re.compile(
     r"(?:(?P<user>[^@]*)@)?(?P<host>\[[0-9A-Fa-f:.%]+\]|[^:\[\]@]+)(?::(?P<port>[0-9]{0,5}))?"
@@ -57,11 +59,11 @@ class Place:
         match = _URL.match(url)
         authority = _AUTHORITY.fullmatch(match["authority"]) if match else None
         if not match or not authority or any(ord(character) < 33 for character in match["authority"]):
-            raise ValueError(f"not a URL that can be requested: {url!r}")
+            raise ValueError(f"not a URL that can be requested: {redact(url)!r}")
         scheme = match["scheme"].lower()
         port = int(authority["port"] or _DEFAULT_PORTS[scheme])
         if not 0 < port < 65536:
-            raise ValueError(f"not a URL that can be requested: {url!r}")
+            raise ValueError(f"not a URL that can be requested: {redact(url)!r}")
         self.origin = Origin.of(scheme, _ascii_host(authority["host"]), port)
         self.target = quote_target(match["rest"])
         self.url = f"{scheme}://{self.origin.host_header}{self.target}"

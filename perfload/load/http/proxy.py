@@ -14,6 +14,8 @@ from perfload.load.http.wire import READ_BYTES, TIMED_OUT, Wire
 
 MAX_HEAD_BYTES = 65536
 
+_MAX_HEADS = 10
+"""Those of interim responses included."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\r\n")
 _BEGINNING = b"HTTP/1."
 _END = b"\r\n\r\n"
@@ -48,12 +50,14 @@ class Proxy:
         target = f"{host}:{origin.port}"
         fields = f"Host: {target}\r\n{self._authorization}User-Agent: perfload/{__version__}\r\n"
         wire.send(f"CONNECT {target} HTTP/1.1\r\n{fields}\r\n".encode("latin-1"))
-        status = 100
-        while status < 200:
+        status = 0
+        for _ in range(_MAX_HEADS):
             match = _STATUS_LINE.match(_head_on(wire))
             if match is None or (status := int(match[1])) == 101:
                 raise RequestFailed(MALFORMED)
-        if status >= 300:
+            if status >= 200:
+                break
+        if not 200 <= status < 300:
             raise RequestFailed(f"status {status}")
 
 

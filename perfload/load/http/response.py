@@ -217,10 +217,14 @@ class Response:
         told = error if isinstance(error, ResponseError | RequestFailed) else None
         if self.stream is not None:
             self._end_stream(self.stream)
+            if self.stream.cut_off:
+                self.error = RequestFailed(self.stream.cut_off)
         if self._outcome is not None:
             failure = None if self._outcome is True else self._outcome
         else:
-            failure = told or (self.error if self._meta is None else self._meta["exception"])
+            failure = told or self.error
+            if failure is None and self._meta is not None:
+                failure = self._meta["exception"]
         self._report(self, failure)
         return error is None or (told is not None and self._outcome is None)
 

@@ -10,7 +10,7 @@ from ssl import SSLContext
 from typing import Any
 
 import gevent
-from gevent import GreenletExit
+from gevent import GreenletExit, getcurrent
 from locust import User
 
 from perfload.errors import UsageError
@@ -84,8 +84,6 @@ class HttpSession:
         self.request_name: str | None = None
         """The name of all requests that do not bring one; see `rename_request`."""
         self.cookies = CookieJar()
-        self.visit: Any = None
-        """The arrival that the requests belong to, in the open model."""
         self._may_go_past = isinstance(request_event, RequestEvent)
         self._tells_context = user is not None and type(user).context is not User.context
         self._preparer = preparer_for(self.base_url, tuple((default_headers or {}).items()))
@@ -166,7 +164,9 @@ class HttpSession:
         limits = self._limits
         if timeout is not None:
             limits = Limits(Timeouts.of(timeout), limits.max_bytes)
-        call = Call(prepared, name or self.request_name or url, context, body, stream, limits)
+        # Who belongs to nobody belongs to the greenlet.
+        visit = getattr(getcurrent() if self.user is None else self.user, "perfload_visit", None)
+        call = Call(prepared, name or self.request_name or url, context, body, stream, limits, visit)
         response = self._perform(call, allow_redirects)
         if catch_response:
             response.report_on_exit(self._report)
@@ -197,8 +197,7 @@ class HttpSession:
         event = self.request_event
         sole = event.sole if self._may_go_past else None
         if sole is not None and failure is None and not response.is_described:
-            call = response.call
-            sole.passed(call.method, call.name, response, self.visit)
+            sole.passed(response)
             return
         meta = response.request_meta
         meta["exception"] = failure
@@ -211,7 +210,10 @@ class HttpSession:
         except RequestFailed as failure:
             # With the traceback, whose frames know the response, only the collector could free the two.
             return _no_response(call, failure.with_traceback(None))
-        except (_CutOff, gevent.Timeout) as end:
+        except BaseException as end:
+            # A gevent.Timeout raises whatever it was given.
+            if not (call.is_sent or isinstance(end, _CutOff | gevent.Timeout)):
+                raise
             reason = CUT_OFF if isinstance(end, _CutOff) else TIMED_OUT_OUTSIDE
             meta = _no_response(call, RequestFailed(reason)).request_meta
             self.request_event.fire(response=None, **meta)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 _SO_TIMESTAMPNS = 35
 """Of <asm-generic/socket.h>, which the architectures below share; `socket` does not name it."""
 _MACHINES = frozenset({"x86_64", "amd64", "aarch64", "arm64", "riscv64", "ppc64le", "s390x"})
+_STAMP = (socket.SOL_SOCKET, _SO_TIMESTAMPNS)
 _TIMESPEC = struct.Struct("qq")
 ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size) if hasattr(socket, "CMSG_SPACE") else 0
 
@@ -36,7 +37,8 @@ class DialTimes(NamedTuple):
 
 def ask_for_stamps(connected: Any) -> bool:
     """Have the kernel stamp what comes over the socket `connected`; return whether it will."""
-    if not HAS_KERNEL_STAMPS:
+    # Over a Unix socket there are none, and its peer could send descriptors in their place.
+    if not HAS_KERNEL_STAMPS or connected.family == socket.AF_UNIX:
         return False
     try:
         connected.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
@@ -72,7 +74,7 @@ class KernelClock:
         Without a stamp, or with one that lies before `earliest_ns` or after `now_ns` because the clock was
         set, that is `now_ns`.
         """
-        if not ancillary:
+        if not ancillary or ancillary[0][:2] != _STAMP:
             return now_ns
         try:
             seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])

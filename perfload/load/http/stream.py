@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
+
+from gevent import GreenletExit
+
+from perfload.load.http.failures import CUT_OFF, TIMED_OUT_OUTSIDE, RequestFailed
 
 
 class Source(Protocol):
@@ -30,17 +35,29 @@ class BodyStream:
         self._give_back = give_back
         self.read_bytes = 0
         self.received_ns = 0
-        """When the piece that was returned last had come."""
+        """When the piece that was returned last had come, or when no more was waited for."""
+        self.cut_off = ""
+        """Why the scenario stopped waiting for the next piece, if it did: the reason of the failure."""
 
     def __iter__(self) -> Iterator[bytes]:
         while self._source is not None:
-            piece = self._source.next_piece()
+            piece = self._next_piece(self._source)
             if not piece:
                 self.close()
                 return
             self.read_bytes += len(piece)
             self.received_ns = self._source.received_ns
             yield piece
+
+    def _next_piece(self, source: Source) -> bytes:
+        try:
+            return source.next_piece()
+        except RequestFailed:
+            raise
+        except BaseException as end:  # a gevent.Timeout raises whatever it was given
+            self.cut_off = CUT_OFF if isinstance(end, GreenletExit) else TIMED_OUT_OUTSIDE
+            self.received_ns = time.perf_counter_ns()
+            raise
 
     def close(self) -> None:
         """Give the connection back when the body has ended, close it when not."""

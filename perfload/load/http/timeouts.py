@@ -82,8 +82,7 @@ class Reaper:
     _of_hub: ClassVar[weakref.WeakKeyDictionary[Any, Reaper]] = weakref.WeakKeyDictionary()
 
     def __init__(self, hub: Any) -> None:
-        # Not a reference to keep the loop alive: whoever waits has a watcher of its own.
-        self._timer = hub.loop.timer(TICK_S, TICK_S, ref=False)
+        self._timer = hub.loop.timer(TICK_S, TICK_S)
         self._watched: set[Mortal] = set()
         self.kernel_clock = KernelClock()
         """For the stamps of what is watched; it must be looked at as often."""

@@ -9,8 +9,8 @@ import ssl
 from perfload.errors import UsageError
 from perfload.load.http.failures import RequestFailed
 from perfload.load.http.origin import Origin
+from perfload.load.http.wire import READ_BYTES
 
-_READ_BYTES = 65536
 _ALERT = re.compile(r"(?:ssl|tls)v[0-9]+ alert ")
 """How the TLS library begins what the other side has said; the version in it is no protocol's."""
 
@@ -136,7 +136,7 @@ class Channel:
         self._incoming.write(received)
         pieces: list[bytes] = []
         try:
-            while piece := self._tls.read(_READ_BYTES):
+            while piece := self._tls.read(READ_BYTES):
                 pieces.append(piece)
         except ssl.SSLWantReadError:
             return pieces[0] if len(pieces) == 1 else b"".join(pieces), False

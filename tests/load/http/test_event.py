@@ -1,10 +1,12 @@
 """The short way past Locust's request event, and when it must not be taken."""
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from locust.event import EventHook
+from locust.exception import StopUser
 
 from perfload.load.bridge import RequestBridge
 from perfload.load.clock import RunClock
@@ -22,17 +24,17 @@ NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 class Recording:
     """A session whose requests are recorded, and a look at how."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, started_at_s: float = 0.0) -> None:
         self.fired: list[dict[str, Any]] = []
         self.short = 0
         self.recorder = Recorder("run", "local")
-        clock = RunClock(0.0)
-        statistics: Any = SimpleNamespace()
+        clock = RunClock(started_at_s)
+        environment: Any = SimpleNamespace(stats=None)
         self.bridge = RequestBridge(
             self.recorder,
             clock,
             (PhaseSpan("Load", 0.0, 0.0, "users", 1.0, 1.0, 0),),
-            StatisticsFeed(statistics, clock),
+            StatisticsFeed(environment, clock),
         )
         self.event = RequestEvent.adopt(EventHook())
         self.event.record_with(self, self.on_request)
@@ -142,3 +144,52 @@ def test_the_recorder_leaves_an_event_as_it_was() -> None:
     assert event.sole is sink
     event.stop_recording()
     assert (event.sole, event._handlers) == (None, [])
+
+
+def test_the_recorder_may_be_taken_away_twice() -> None:
+    event = RequestEvent.adopt(EventHook())
+    sink: Any = object()
+    event.record_with(sink, print)
+    event.stop_recording()
+    event.add_listener(repr)
+    event.stop_recording()
+    assert (event.sole, event._handlers) == (None, [repr])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_listener_that_ends_the_user_hides_no_request(
+    recording: Recording, server: ScriptedServer, when: str
+) -> None:
+    def leave(**_: Any) -> None:
+        raise StopUser
+
+    event = recording.event
+    if when == "before":
+        event.stop_recording()
+    event.add_listener(leave)
+    if when == "before":
+        event.record_with(recording, recording.on_request)
+    server.answer(OK)
+    server.answer(NOT_FOUND)
+    for _ in range(2):
+        with pytest.raises(StopUser):
+            recording.session.get("/")
+    (window,) = recording.windows()
+    assert (window.service.count, window.failed.count) == (1, 1)
+
+
+def test_what_ends_before_the_run_is_in_its_first_second(server: ScriptedServer) -> None:
+    recording = Recording(server.url, started_at_s=time.time() + 60)
+    for answer in (OK, OK, NOT_FOUND):
+        server.answer(answer)
+    recording.session.get("/")
+    assert recording.short == 1
+    recording.event.add_listener(lambda **_: None)
+    for _ in range(2):
+        recording.session.get("/")
+    window, stages = recording.recorder.take()
+    assert isinstance(window, Window)
+    assert isinstance(stages, StageWindow)
+    assert (window.second, window.due, window.service.count, window.failed.count) == (0, ((0, 2, 1),), 2, 1)
+    assert (stages.second, dict(stages.stages)["wait"].count) == (0, 3)
+    recording.session.close()

@@ -282,6 +282,16 @@ def test_a_url_that_is_none_is_the_scenarios_mistake(connect: Connect, url: str)
         client.get(url)
 
 
+@pytest.mark.parametrize("place", ["my host", "localhost:99999", "localhost:port", ""])
+def test_what_is_no_url_is_told_without_its_password(connect: Connect, place: str) -> None:
+    url = f"http://bob:hunter2@{place}/"
+    with pytest.raises(ValueError, match="not a URL") as caught:
+        connect(url)
+    with pytest.raises(ValueError, match="not a URL") as later:
+        connect("").get(url)
+    assert "hunter2" not in f"{caught.value} {later.value}"
+
+
 @pytest.mark.parametrize(
     "headers", [{"A": "1\r\nB: 2"}, {"A b": "1"}, {"A": "€"}, {"Transfer-Encoding": "chunked"}]
 )

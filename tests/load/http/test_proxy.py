@@ -115,6 +115,7 @@ def test_credentials_go_to_the_proxy_alone(
         ((b"HTTP/1.0 502 Bad Gateway\r\nContent-Length: 2\r\n\r\nno",), "proxy: status 502"),
         ((b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n",), "proxy: status 302"),
         ((b"HTTP/1.1 101 Switching\r\n\r\n",), "proxy: malformed response"),
+        ((b"HTTP/1.1 100 Continue\r\n\r\n" * 20, HANG), "proxy: status 100"),
         ((b"HTTP/1.1 2000 OK\r\n\r\n",), "proxy: malformed response"),
         ((b"HTTP/1.1 20 OK\r\n\r\n",), "proxy: malformed response"),
         ((b"SSH-2.0-OpenSSH\r\n", HANG), "proxy: malformed response"),

@@ -1,13 +1,17 @@
 """TLS sessions that are gone on with, certificates of clients and authorities, and the name that is sent."""
 
+import contextlib
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 
 from perfload.errors import UsageError
+from perfload.load.http import Timeouts
 from perfload.load.http.tls import context_for
 from tests.load.http.conftest import Client, self_signed
 from tests.load.http.servers import OK, PAUSE, ScriptedServer
@@ -207,3 +211,54 @@ def test_files_that_are_missing_or_something_else(own: tuple[Path, Path], folder
 def test_a_context_of_the_scenarios_own_says_it_all(connect: Connect, option: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="ssl_context"):
         connect("https://localhost", ssl_context=ssl.create_default_context(), **option)
+
+
+def answer_and_be_done(connection: socket.socket, context: ssl.SSLContext) -> bytes:
+    """Answer one request and end TLS, all at once; return what comes over the connection after that."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+
+    def until(step: Callable[[], Any]) -> None:
+        while True:
+            try:
+                step()
+                return
+            except ssl.SSLWantReadError:
+                connection.sendall(outgoing.read())
+                incoming.write(connection.recv(65536))
+
+    until(tls.do_handshake)
+    until(lambda: tls.read(65536))
+    tls.write(OK)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.unwrap()
+    connection.sendall(outgoing.read())
+    after = b""
+    while data := connection.recv(65536):
+        after += data
+    connection.close()
+    return after
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_server_that_is_done_with_its_answer_is_asked_over_a_new_connection(
+    connect: Connect, certificate: tuple[Path, Path], method: str
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    after: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            after.append(answer_and_be_done(connection, context))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = gevent.spawn(serve, listener)
+        url = f"https://localhost:{listener.getsockname()[1]}"
+        client = connect(url, ca_file=str(certificate[0]), timeouts=Timeouts(first_byte_s=0.3))
+        client.get("/first")
+        client.request(method, "/second")
+        assert client.reasons == [None, None]
+        serving.join()
+    assert after == [b"", b""]

@@ -1,10 +1,13 @@
 """Requests over a Unix socket: the same bytes, another way there."""
 
+import array
+import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gevent
 import pytest
 
 from perfload.hosts import HostRules
@@ -104,3 +107,24 @@ def test_a_proxy_and_a_socket_at_once(connect: Connect, path: str) -> None:
 def test_a_path_that_is_too_long(connect: Connect) -> None:
     with pytest.raises(ValueError, match="bytes at most"):
         connect("http://localhost", unix_socket="/" + "x" * 200)
+
+
+def test_descriptors_that_a_server_passes_are_not_taken(connect: Connect, path: str) -> None:
+    def pass_some(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))]
+        while connection.recv(65536):
+            connection.sendmsg([OK], passed)
+        connection.close()
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        passing = gevent.spawn(pass_some, listener)
+        client = connect("http://localhost", unix_socket=path)
+        client.get("/")
+        before = len(os.listdir("/proc/self/fd"))
+        assert [client.get("/").content for _ in range(3)] == [b"ok"] * 3
+        assert len(os.listdir("/proc/self/fd")) == before
+        client.close()
+        passing.join()

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from locust import TaskSet, User, task
 
 from perfload.config import load_config
+from perfload.errors import UsageError
 from perfload.load import HttpUser, plugin
+from perfload.load.users import check_users
 from tests.load.conftest import wait_for
 from tests.load.http.conftest import self_signed
 from tests.load.http.servers import OK, ConnectProxy, ScriptedServer
@@ -94,3 +97,31 @@ def test_a_class_that_cannot_be_ends_the_test(
     environment.runner.start(1, spawn_rate=1)
     wait_for(lambda: environment.runner.state == "stopped")
     assert [record.getMessage() for record in caplog.records if message in record.getMessage()]
+
+
+class Nested(TaskSet):
+    @task
+    def work(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"ca_file": "/nowhere/ca.pem"}, "ca_file /nowhere/ca.pem cannot be read"),
+        ({"proxy": "127.0.0.1:3128"}, "Visitor: a proxy is written http://host:port"),
+        ({"proxy": "http://a:1", "unix_socket": "/b"}, "Visitor: .*not both"),
+        ({"host": "localhost:8000"}, "Visitor: not a URL"),
+        ({"lean": True, "tasks": [Nested]}, "Visitor: a lean user has plain tasks"),
+    ],
+)
+def test_classes_are_checked_without_making_a_user(attributes: dict[str, Any], message: str) -> None:
+    kind: Any = type("Visitor", (HttpUser,), attributes)
+    with pytest.raises(UsageError, match=message):
+        check_users([User, HttpUser, kind])
+
+
+def test_classes_that_can_be_pass_the_check(tmp_path: Path) -> None:
+    certificate, _ = self_signed(tmp_path, "ca")
+    good = {"ca_file": str(certificate), "proxy": "http://me:secret@localhost:3128", "tasks": [Nested]}
+    kinds = ({}, good, {"lean": True, "host": "https://localhost"})
+    check_users([User, *(type("Visitor", (HttpUser,), attributes) for attributes in kinds)])

@@ -1,25 +1,35 @@
 """The session inside Locust: users in a runner, its statistics, and the end of a run."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import gevent
+import pytest
 from locust import User, constant, task
 
+from perfload.load.arrivals import Dispatcher, ScenarioPicker
+from perfload.load.bridge import RequestBridge
+from perfload.load.clock import RunClock, SleepTimer
 from perfload.load.http import HttpSession
+from perfload.load.http.event import RequestEvent
 from perfload.load.http.timeouts import TICK_S, Reaper
+from perfload.load.statistics import StatisticsFeed
+from perfload.model import Phase, Window
+from perfload.plan import Plan
+from perfload.recorder import Recorder
 from tests.load.conftest import wait_for
 from tests.load.http.servers import HANG, OK, PAUSE, ScriptedServer
 
 
-def user_class(url: str) -> type[User]:
+def user_class(url: str, *, tells_user: bool = True) -> type[User]:
     class Visitor(User):
         wait_time = constant(0)
         host = url
 
         def __init__(self, environment: Any) -> None:
             super().__init__(environment)
-            self.client = HttpSession(self.host, environment.events.request, self)
+            self.client = HttpSession(self.host, environment.events.request, self if tells_user else None)
 
         def context(self) -> dict[str, Any]:
             return {"user": "visitor"}
@@ -89,3 +99,73 @@ def test_the_reaper_looks_at_those_that_it_watches() -> None:
     assert [late.expired, early.expired, forgotten.expired] == [1, 0, 0]
     reaper.forget(late)
     reaper.forget(early)
+
+
+ARRIVES_EARLY = Plan(
+    [Phase(name="Early", duration=1, arrival_count=1), Phase(name="Late", duration=1, pause=True)]
+)
+
+
+def dispatch(environment: Any, plan: Plan, started_at_s: float) -> list[Window]:
+    """Carry `plan` out, recorded as in a run; return what came of the requests."""
+    clock, recorder = RunClock(started_at_s), Recorder("run", "local")
+    feed = StatisticsFeed(environment, clock)
+    feed.begin()  # takes Locust's listener away, so that there is a short way
+    bridge = RequestBridge(recorder, clock, plan.spans, feed)
+    RequestEvent.adopt(environment.events.request).record_with(bridge, bridge.on_request)
+    Dispatcher(
+        plan,
+        index=0,
+        count=1,
+        clock=clock,
+        timer=SleepTimer(),
+        recorder=recorder,
+        picker=ScenarioPicker(environment.user_classes, seed=1),
+        environment=environment,
+    ).run()
+    environment.runner.user_greenlets.join()
+    return [window for window in recorder.take() if isinstance(window, Window)]
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+@pytest.mark.parametrize(
+    ("spawns", "tells_user"),
+    [
+        (False, True),
+        (True, True),
+        (False, False),
+    ],
+)
+def test_requests_of_any_user_belong_to_its_arrival(
+    server: ScriptedServer,
+    make_environment: Callable[..., Any],
+    *,
+    is_heard: bool,
+    spawns: bool,
+    tells_user: bool,
+) -> None:
+    kind: Any = user_class(server.url, tells_user=tells_user)
+
+    def ask(user: Any, path: str) -> None:
+        if spawns:
+            gevent.spawn(user.client.get, path).join()
+        else:
+            user.client.get(path)
+
+    def go(user: Any) -> None:
+        for path in ("/good", "/good", "/bad"):
+            ask(user, path)
+
+    kind.tasks = [go]
+    for answer in (OK, OK, b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"):
+        server.answer(answer)
+    environment = make_environment(kind)
+    if is_heard:
+        environment.events.request.add_listener(lambda **_: None)
+    windows = dispatch(environment, ARRIVES_EARLY, started_at_s=time.time() - 5)
+    assert {window.phase for window in windows} == {"Early"}
+    good = [window for window in windows if window.name == "/good"]
+    assert sum(window.service.count for window in good) == 2
+    assert max(window.latency.max for window in good) >= 4_000_000  # the first, since it was due
+    assert min(window.latency.min for window in good) < 1_000_000
+    assert [window.failed.count for window in windows if window.name == "/bad"] == [1]
