@@ -57,24 +57,28 @@ class RequestBridge:
         """Record a request of perfload's own client that has succeeded: the short way (`Sink`)."""
         call = response.call
         method, name, began_ns = call.method, call.name, call.began_ns
-        visit: Visit | None = call.visit
-        service_us = latency_us = (response.received_ns - began_ns + 500) // 1000
-        began_s = (began_ns - self._zero_ns) / 1e9
-        due_second = int(began_s) if began_s > 0 else 0
-        if visit is None:
-            phase = self._phase_at(began_s)
-        else:
-            phase = visit.phase
-            if visit.is_first:
-                visit.is_first = False
-                due_second = int(visit.due_s)
-                latency_us += max(0, round((began_s - visit.due_s) * 1e6))
+        service_us = (response.received_ns - began_ns + 500) // 1000
+        phase, due_second, latency_us = self._place(call.visit, (began_ns - self._zero_ns) / 1e9, service_us)
         second = max(0, (_perf_counter_ns() - self._zero_ns) // 1_000_000_000)
         series = self._series.get((method, name))
         if series is None or series.second != second or series.phase is not phase:
             series = self._turn(method, name, second, phase)
         series.cell.passed(latency_us, service_us, due_second, response.body_bytes)
         _count_stages(series.stages, response)
+
+    def _place(self, visit: Visit | None, began_s: float, service_us: int) -> tuple[str, int, int]:
+        """Return (phase, second in which it was due, latency) of a request that was sent at `began_s`.
+
+        Latency is service time and, for the first request of an arrival, what lay between the intended start
+        and the send.
+        """
+        if visit is None:
+            return self._phase_at(began_s), int(began_s) if began_s > 0 else 0, service_us
+        if not visit.is_first:
+            return visit.phase, int(began_s) if began_s > 0 else 0, service_us
+        visit.is_first = False
+        lag_us = round((began_s - visit.due_s) * 1e6)
+        return visit.phase, int(visit.due_s), service_us + lag_us if lag_us > 0 else service_us
 
     def _turn(self, method: str, name: str, second: int, phase: str) -> _Series:
         """Return the series of a request, turned to the cells of this second and phase."""
@@ -103,8 +107,7 @@ class RequestBridge:
     ) -> None:
         """Record one finished request; the listener of Locust's `request` event.
 
-        Service time is what the client measured. Latency adds, for the first request of an arrival, what lay
-        between the intended start and the send. A response time of None (nothing awaited) is not a latency.
+        A response time of None (a message sent, nothing awaited) is not a latency.
         """
         name = presentable(name)
         length = response_length or 0
@@ -114,17 +117,10 @@ class RequestBridge:
             return
         ours = response if isinstance(response, Response) else None
         visit: Visit | None = ours.call.visit if ours else getattr(getcurrent(), "perfload_visit", None)
-        now_s = self._clock.now_s()
-        began_s = self._began_s(ours, start_time, now_s - response_time / 1000)
-        service_us = latency_us = round(response_time * 1000)
-        due_second = max(0, int(began_s))
-        phase = self._phase_at(began_s) if visit is None else visit.phase
-        if visit is not None and visit.is_first:
-            visit.is_first = False
-            due_second = int(visit.due_s)
-            if ours or start_time is not None:  # otherwise nobody knows when it was sent
-                latency_us += max(0, round((began_s - visit.due_s) * 1e6))
-        second = max(0, int(now_s))
+        service_us = round(response_time * 1000)
+        began_s = self._began_s(ours, start_time, response_time, visit)
+        phase, due_second, latency_us = self._place(visit, began_s, service_us)
+        second = max(0, int(self._clock.now_s()))
         self._recorder.request(
             second,
             phase,
@@ -139,13 +135,18 @@ class RequestBridge:
         if ours and ours.status_code:
             _count_stages(self._recorder.stage_cell(second, phase, request_type, name), ours)
 
-    def _began_s(self, ours: Response | None, start_time: float | None, otherwise_s: float) -> float:
-        """Return the second of the run in which a request was sent, as exactly as it is known."""
+    def _began_s(
+        self, ours: Response | None, start_time: float | None, response_time_ms: float, visit: Visit | None
+    ) -> float:
+        """Return the second of the run in which a request was sent, as well as it is known."""
         if ours is not None:
             return (ours.call.began_ns - self._zero_ns) / 1e9
+        now_s = self._clock.now_s()
         if start_time is not None:
-            return self._clock.now_s() - (self._clock.wall_now_s() - start_time)
-        return otherwise_s
+            return now_s - (self._clock.wall_now_s() - start_time)
+        if visit is not None and visit.is_first:
+            return visit.due_s  # nobody knows by how much it was late
+        return now_s - response_time_ms / 1000
 
     def on_user_error(self, exception: Exception, **_: Any) -> None:
         """Record an exception in a scenario's own code; the listener of Locust's `user_error` event."""

@@ -42,6 +42,7 @@ class StatisticsFeed:
         self._told_bytes: Counter[tuple[str, str]] = Counter()
         """Bytes of failed requests: they are in the windows too, and are not to be counted twice."""
         self._first_second = 0
+        self._kept_caches = True
 
     def begin(self) -> None:
         """Take Locust's own listener off the request event."""
@@ -50,6 +51,10 @@ class StatisticsFeed:
         self._replaced = [handler for handler in events.request._handlers if _is_locusts(handler)]
         for handler in self._replaced:
             events.request.remove_listener(handler)
+        # Twenty copies of a dictionary for each name, which nothing reads but a history of each name.
+        self._kept_caches = self._statistics.use_response_times_cache
+        options = self._environment.parsed_options
+        self._statistics.use_response_times_cache = bool(options and options.stats_history_enabled)
         events.reset_stats.add_listener(self._reset)
         events.spawning_complete.add_listener(self._on_spawning_complete)
 
@@ -59,6 +64,7 @@ class StatisticsFeed:
         for handler in self._replaced:
             events.request.add_listener(handler)
         self._replaced = []
+        self._statistics.use_response_times_cache = self._kept_caches
         events.reset_stats.remove_listener(self._reset)
         events.spawning_complete.remove_listener(self._on_spawning_complete)
 

@@ -232,3 +232,19 @@ def test_without_reset_stats_the_end_of_spawning_resets_nothing() -> None:
     fed.environment.events.spawning_complete.fire(user_count=1)
     fed.finish()
     assert fed.shown() == (2, 1, 200)
+
+
+@pytest.mark.parametrize("is_history_wanted", [False, True])
+def test_names_keep_their_last_seconds_only_for_a_history(*, is_history_wanted: bool) -> None:
+    fed = Fed()
+    fed.feed.end()
+    fed.environment.parsed_options = SimpleNamespace(stats_history_enabled=is_history_wanted)
+    fed.feed.begin()
+    for second in range(3):
+        fed.request(second + 0.5)
+        fed.tick(second + 1)
+    [entry] = fed.environment.stats.entries.values()
+    assert (entry.response_times_cache is not None) is is_history_wanted
+    assert fed.environment.stats.total.response_times_cache is not None
+    fed.feed.end()
+    assert fed.environment.stats.use_response_times_cache
