@@ -174,8 +174,9 @@ def _count_stages(cell: StageCell, response: Response) -> None:
     cell.receive.record((response.received_ns - first_byte_ns) // 1000)
     if response.dialled is not None:
         _count_dialling(cell, response.dialled)
-    for earlier in response.history:
-        _count_stages(cell, earlier)
+    if response.is_redirected:
+        for earlier in response.history:
+            _count_stages(cell, earlier)
 
 
 def _count_dialling(cell: StageCell, dialled: DialTimes) -> None:

@@ -33,6 +33,10 @@ class Response:
     _headers: Headers | None = None
     _content: bytes | None = None
     _meta: dict[str, Any] | None = None
+    is_described = False
+    """Whether somebody has looked at `request_meta`, and may have changed it."""
+    is_redirected = False
+    """Whether there is a `history`."""
     _cookies: dict[str, str] | None = None
     _history: list[Response] | None = None
     _report: Report | None = None
@@ -88,14 +92,10 @@ class Response:
     def request_meta(self) -> dict[str, Any]:
         """What the event is fired with, but the response; `name` may be changed in a with-block."""
         if self._meta is None:
+            self.is_described = True
             received_ns, body_bytes = self.received_ns, self.body_bytes
             self._meta = self.call.meta(received_ns=received_ns, body_bytes=body_bytes, error=self.error)
         return self._meta
-
-    @property
-    def is_described(self) -> bool:
-        """Whether somebody has looked at `request_meta`, and may have changed it."""
-        return self._meta is not None
 
     @property
     def history(self) -> list[Response]:
@@ -107,6 +107,7 @@ class Response:
     @history.setter
     def history(self, responses: list[Response]) -> None:
         self._history = responses
+        self.is_redirected = True
 
     @property
     def cookies(self) -> dict[str, str]:

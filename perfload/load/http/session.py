@@ -195,9 +195,8 @@ class HttpSession:
     def _report(self, response: Response, failure: Exception | None) -> None:
         """Count a request that has ended: the short way if nobody else wants to hear of it."""
         event = self.request_event
-        sole = event.sole if self._may_go_past else None
-        if sole is not None and failure is None and not response.is_described:
-            sole.passed(response)
+        if failure is None and self._may_go_past and event.sole and not response.is_described:
+            event.sole.passed(response)
             return
         meta = response.request_meta
         meta["exception"] = failure

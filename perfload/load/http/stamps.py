@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 _SO_TIMESTAMPNS = 35
 """Of <asm-generic/socket.h>, which the architectures below share; `socket` does not name it."""
 _MACHINES = frozenset({"x86_64", "amd64", "aarch64", "arm64", "riscv64", "ppc64le", "s390x"})
-_STAMP = (socket.SOL_SOCKET, _SO_TIMESTAMPNS)
 _TIMESPEC = struct.Struct("qq")
+_TIMESPEC_BYTES, _unpack = _TIMESPEC.size, _TIMESPEC.unpack
 ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size) if hasattr(socket, "CMSG_SPACE") else 0
 
 HAS_KERNEL_STAMPS = sys.platform == "linux" and platform.machine() in _MACHINES
@@ -74,12 +74,12 @@ class KernelClock:
         Without a stamp, or with one that lies before `earliest_ns` or after `now_ns` because the clock was
         set, that is `now_ns`.
         """
-        if not ancillary or ancillary[0][:2] != _STAMP:
+        if not ancillary:
             return now_ns
-        try:
-            seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
-        except struct.error:
+        _, kind, data = ancillary[0]
+        if kind != _SO_TIMESTAMPNS or len(data) != _TIMESPEC_BYTES:
             return now_ns
+        seconds, nanoseconds = _unpack(data)
         stamp_ns: int = seconds * 1_000_000_000 + nanoseconds - self.offset_ns
         return stamp_ns if earliest_ns <= stamp_ns <= now_ns else now_ns
 
