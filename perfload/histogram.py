@@ -74,12 +74,14 @@ class Histogram:
         if value < 0:
             value = 0
         # slot_of, inlined: this runs for every request.
-        shift = value.bit_length() - 11
-        self.slots[value if shift <= 0 else (shift << 10) + (value >> shift)] += count
-        if value > self.max:
-            self.max = value
-        if value < self.min or not self.count:
-            self.min = value
+        if value < 2048:
+            self.slots[value] += count
+        else:
+            shift = value.bit_length() - 11
+            self.slots[(shift << 10) + (value >> shift)] += count
+        if not self.min <= value <= self.max:
+            self.min = min(self.min, value) if self.count else value
+            self.max = max(self.max, value)
         self.count += count
         self.sum += value * count
 

@@ -269,7 +269,8 @@ class Connection:
                 return
             if reply := self._channel.outgoing():
                 self._transmit(reply)
-        self._is_spent |= is_end
+        if is_end:
+            self._is_spent = True
         if data:
             self._feed(data)
         if is_end and self.is_open:
