@@ -28,10 +28,7 @@ from perfload.load.http.response import Response
 from perfload.load.http.stamps import ANCILLARY_BYTES, DialTimes, ask_for_stamps
 from perfload.load.http.timeouts import NEVER_NS, Limits, Reaper
 from perfload.load.http.tls import Channel
-from perfload.load.http.wire import READ_BYTES
-
-MAX_HEAD_BYTES = 65536
-"""Status line and headers, interim responses included."""
+from perfload.load.http.wire import MAX_HEAD_BYTES, READ_BYTES
 
 _SETTLING_NS = 150_000_000
 """How long a reset is waited for that tells whether a request was taken: a round trip around the world."""

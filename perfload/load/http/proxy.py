@@ -10,9 +10,7 @@ from perfload import __version__
 from perfload.load.http.failures import MALFORMED, TOO_LARGE, RequestFailed
 from perfload.load.http.origin import Origin, Place
 from perfload.load.http.request import basic
-from perfload.load.http.wire import READ_BYTES, TIMED_OUT, Wire
-
-MAX_HEAD_BYTES = 65536
+from perfload.load.http.wire import MAX_HEAD_BYTES, READ_BYTES, TIMED_OUT, Wire
 
 _MAX_HEADS = 10
 """Those of interim responses included."""

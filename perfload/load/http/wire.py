@@ -15,6 +15,8 @@ from gevent.socket import wait_read, wait_write
 from perfload.load.http.failures import CLOSED, RESET, ConnectionLost, RequestFailed, reason_of
 
 READ_BYTES = 65536
+MAX_HEAD_BYTES = 65536
+"""Status line and headers, interim responses included."""
 TIMED_OUT = "timed out: connect"
 
 # gevent's own socket would wait by itself, which is what the connection does better.

@@ -7,12 +7,13 @@ import gevent
 from gevent import monkey
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from perfload.load.http.connection import MAX_HEAD_BYTES, Connection
+from perfload.load.http.connection import Connection
 from perfload.load.http.failures import RequestFailed
 from perfload.load.http.origin import Place
 from perfload.load.http.request import prepare
 from perfload.load.http.response import Response
 from perfload.load.http.timeouts import NEVER_NS, Limits, Timeouts
+from perfload.load.http.wire import MAX_HEAD_BYTES
 
 _select: Any = monkey.get_original("select", "select")
 
