@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, cast, get_args
 
 from perfload.histogram import Histogram, slot_of
@@ -15,6 +16,8 @@ from perfload.model import (
     EndReason,
     Manifest,
     MetricWindow,
+    NodeEvent,
+    NodeEventKind,
     NodeRecord,
     PhaseSpan,
     StageWindow,
@@ -168,12 +171,27 @@ def _read_manifest(value: JsonObject) -> Manifest:
     plain["phases"] = tuple(PhaseSpan(**span) for span in value["phases"])
     if not plain["phases"]:
         raise ValueError("it has no phases")
-    plain["nodes"] = tuple(NodeRecord(**node) for node in value["nodes"])
+    plain["nodes"] = tuple(_read_node(node) for node in value["nodes"])
+    plain["events"] = tuple(_read_event(event) for event in value.get("events", ()))
     plain["scenarios"] = tuple(_text(path) for path in value["scenarios"])
     plain["thresholds"] = tuple(_text(rule) for rule in value["thresholds"])
     if value["end_reason"] not in get_args(EndReason):
         raise ValueError(f"it ended for an unknown reason {value['end_reason']!r}")
     return Manifest(**cast(Mapping[str, Any], plain))
+
+
+def _read_node(value: JsonObject) -> NodeRecord:
+    lost = ((_whole(second), _text(phase), _whole(count)) for second, phase, count in value.get("lost", ()))
+    return NodeRecord(**value | {"lost": tuple(lost)})
+
+
+def _read_event(value: JsonObject) -> NodeEvent:
+    event = NodeEvent(**value)
+    if isinstance(event.at_s, bool) or not isinstance(event.at_s, (int, float)):
+        raise ValueError(f"an event has the time {event.at_s!r}")
+    if event.kind not in get_args(NodeEventKind):
+        raise ValueError(f"an event is of an unknown kind {event.kind!r}")
+    return replace(event, node=_text(event.node), note=_text(event.note))
 
 
 def _counts(rows: Iterable[Any]) -> tuple[tuple[str, int], ...]:

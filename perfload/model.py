@@ -289,7 +289,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """One load generator in a run, and whether all that it measured has arrived."""
+    """One load generator in a run: what it was given, and whether all that it measured has arrived.
+
+    Times are seconds of the run. `note` says in words what is wrong with it, if anything is.
+    """
 
     node: str
     index: int
@@ -297,6 +300,32 @@ class NodeRecord:
     last_second: int
     """Second of the run of its last window; -1 when none arrived."""
     note: str = ""
+    joined_s: float = 0.0
+    left_s: float | None = None
+    """When it left, or was last heard of, before the load had ended; None if it stayed."""
+    given: int | None = None
+    """Arrivals that were its to start; None in a closed load, and in records from before they were noted."""
+    lost: tuple[tuple[int, str, int], ...] = ()
+    """(second in which they were due, phase, arrivals) that it was given and of which nothing was heard."""
+    clock_offset_ms: float | None = None
+    """Its monotonic clock minus the master's; None for the node that keeps the record itself."""
+    clock_error_ms: float | None = None
+    """`clock_offset_ms` is off by this at most: half of the quickest round trip."""
+
+
+NodeEventKind = Literal["joined", "left", "lost", "returned"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvent:
+    """A load generator that came or went in mid-run."""
+
+    at_s: float
+    """Seconds of the run."""
+    node: str
+    kind: NodeEventKind
+    note: str = ""
+    """What that meant for its share, in words."""
 
 
 EndReason = Literal["running", "finished", "stopped", "interrupted", "aborted"]
@@ -324,6 +353,8 @@ class Manifest:
     environment: Mapping[str, object] = field(default_factory=dict)
     """Versions, platform and processors of the machine that wrote the record."""
     nodes: tuple[NodeRecord, ...] = ()
+    events: tuple[NodeEvent, ...] = ()
+    """In order of time; empty unless a cluster lost, or was joined by, a worker in mid-run."""
     ended_at_s: float | None = None
     end_reason: EndReason = "running"
     end_note: str = ""

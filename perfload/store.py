@@ -27,6 +27,7 @@ from perfload.model import (
     EndReason,
     Manifest,
     MetricWindow,
+    NodeEvent,
     NodeRecord,
     Reading,
     RunRecord,
@@ -79,6 +80,15 @@ class RunWriter:
             self._readings.put(encode_reading(reading) + "\n")
         problems = [appender.flush() for appender in (self._windows, self._readings, self._latencies)]
         return next(filter(None, problems), "")
+
+    def note(self, events: tuple[NodeEvent, ...]) -> str:
+        """Write the manifest again with `events`; return "" or, in words, why that was not possible."""
+        self.manifest = replace(self.manifest, events=events)
+        try:
+            write_text(self.folder / MANIFEST, _dump(self.manifest))
+        except OSError as error:
+            return f"{MANIFEST}: {error.strerror}"
+        return ""
 
     def close(
         self, reason: EndReason, *, ended_at_s: float, nodes: Iterable[NodeRecord], note: str = ""

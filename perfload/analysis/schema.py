@@ -33,7 +33,7 @@ class LagSpread(TypedDict):
 
 
 class Arrivals(TypedDict):
-    """The open model's account of one phase: planned = started + dropped + missed."""
+    """The open model's account of a phase, or of all: planned = started + dropped + lost + missed."""
 
     planned: int
     started: int
@@ -41,8 +41,10 @@ class Arrivals(TypedDict):
     """Started more than 5 ms after their intended time."""
     dropped: int
     """Not started because `max_users` were in flight."""
+    lost: int
+    """Given to a generator that was lost or left: not started, or nothing was heard of them."""
     missed: int
-    """Neither started nor dropped: the run ended first, or a generator was lost."""
+    """None of these: the run ended first, or no generator was there to take them."""
     lag_ms: LagSpread
 
 
@@ -148,9 +150,28 @@ class NodeSummary(TypedDict):
     node: str
     index: int
     complete: bool
+    joined_s: float
+    left_s: float | None
+    """When it left, or was last heard of, before the load had ended; None if it stayed."""
     last_second: int
+    given: int | None
+    """Arrivals that were its to start; None in a closed load, and where the record does not say."""
+    started: int
+    dropped: int
+    lost: int
+    clock_offset_ms: float | None
+    clock_error_ms: float | None
     cpu_percent_max: float | None
     loop_lag_ms_max: float | None
+    note: str
+
+
+class EventSummary(TypedDict):
+    """A load generator that came or went in mid-run."""
+
+    at_s: float
+    node: str
+    kind: str
     note: str
 
 
@@ -171,6 +192,7 @@ class Totals(TypedDict):
     availability_percent: float | None
     rate_per_s: float
     peak_users: int
+    arrivals: Arrivals
     response_time_ms: Spread
     service_time_ms: Spread
 
@@ -199,3 +221,5 @@ class Summary(TypedDict):
     metrics: list[MetricSummary]
     stages: StagesSummary
     nodes: list[NodeSummary]
+    events: list[EventSummary]
+    """In order of time; empty unless load generators came or went in mid-run."""

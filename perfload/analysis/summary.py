@@ -6,13 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from perfload.analysis import nodes
 from perfload.analysis.measures import RecordMeasures
 from perfload.analysis.schema import (
     Arrivals,
     FailureSummary,
     LagSpread,
     MetricSummary,
-    NodeSummary,
     PhaseSummary,
     RequestSummary,
     Summary,
@@ -25,7 +25,6 @@ from perfload.analysis.stages import setup_note, stages
 from perfload.analysis.tally import (
     Tally,
     counted_phases,
-    generator_readings,
     load_end_s,
     peak_users,
     ran_s,
@@ -34,7 +33,7 @@ from perfload.analysis.tally import (
 from perfload.analysis.validity import gaps, saturation, scenario_errors
 from perfload.errors import ExitCode
 from perfload.histogram import Histogram
-from perfload.model import ALL_PHASES, METRIC_SCALE, Manifest, NodeRecord, PhaseSpan, RunRecord, Verdict
+from perfload.model import ALL_PHASES, METRIC_SCALE, Manifest, PhaseSpan, RunRecord, Verdict
 from perfload.thresholds import judge_all, parse_rules
 from perfload.units import format_duration
 
@@ -48,7 +47,7 @@ def summarise(record: RunRecord) -> Summary:
     phases = [_phase(record, span) for span in manifest.phases]
     rules = parse_rules(manifest.thresholds, phases=[span.name for span in manifest.phases])
     verdicts = judge_all(rules, RecordMeasures(record))
-    invalid = saturation(record) + scenario_errors(record)
+    invalid = saturation(record) + scenario_errors(record) + nodes.surplus(record)
     missing = gaps(record) + _missed(record, phases)
     verdict, reasons = _verdict(manifest, verdicts, invalid, missing)
     times = stages(record)
@@ -70,7 +69,8 @@ def summarise(record: RunRecord) -> Summary:
         thresholds=[_threshold(verdict) for verdict in verdicts],
         metrics=list(_metrics(record)),
         stages=times,
-        nodes=[_node(record, node) for node in manifest.nodes],
+        nodes=nodes.summaries(record),
+        events=nodes.events(manifest),
     )
 
 
@@ -134,10 +134,13 @@ def _notes(record: RunRecord) -> Iterator[str]:
         yield f"Durations were divided by {manifest.time_scale:g}; the arrival rates are the true ones."
     if manifest.end_reason == "aborted":
         yield f"Aborted after {format_duration(load_end_s(record))}: {manifest.end_note}"
+    if manifest.events:
+        yield f"The cluster changed during the load: {nodes.changes(manifest)}."
 
 
 def _totals(record: RunRecord) -> Totals:
     counted = counted_phases(record.manifest)
+    spans = [span for span in record.manifest.phases if not span.warmup]
     tally = Tally(window for window in record.windows if window.phase in counted)
     return Totals(
         requests=tally.count,
@@ -145,7 +148,8 @@ def _totals(record: RunRecord) -> Totals:
         error_rate_percent=tally.error_rate_percent,
         availability_percent=tally.availability_percent,
         rate_per_s=_rate(tally.count, _counted_s(record)),
-        peak_users=peak_users(record, (span for span in record.manifest.phases if not span.warmup)) or 0,
+        peak_users=peak_users(record, spans) or 0,
+        arrivals=_arrivals(record, spans),
         response_time_ms=spread(tally.latency),
         service_time_ms=spread(tally.service),
     )
@@ -167,26 +171,32 @@ def _phase(record: RunRecord, span: PhaseSpan) -> PhaseSummary:
         start_s=span.start_s,
         duration_s=span.duration_s,
         warmup=span.warmup,
-        arrivals=_arrivals(record, span),
+        arrivals=_arrivals(record, [span]),
         peak_users=peak_users(record, [span]) or 0,
     )
 
 
-def _arrivals(record: RunRecord, span: PhaseSpan) -> Arrivals:
+def _arrivals(record: RunRecord, spans: Sequence[PhaseSpan]) -> Arrivals:
+    names = {span.name for span in spans}
+    planned = sum(span.planned for span in spans)
+    rows = (row for node in record.manifest.nodes for row in node.lost)
+    lost = sum(count for _, phase, count in rows if phase in names)
     lag = Histogram()
     dropped = 0
     for window in record.arrivals:
-        if window.phase == span.name:
+        if window.phase in names:
             lag.add(window.lag)
             dropped += window.dropped
     p50, p99 = (value / 1000 for value in lag.percentiles((50, 99)))
     measured = LagSpread(p50=p50, p99=p99, max=lag.max / 1000)
     return Arrivals(
-        planned=span.planned,
+        planned=planned,
         started=lag.count,
         late=lag.count_above(LATE_AFTER_US),
         dropped=dropped,
-        missed=max(0, span.planned - lag.count - dropped),
+        lost=lost,
+        # Less than none would be arrivals that came twice; `nodes.surplus` looks for them, node by node.
+        missed=max(0, planned - lag.count - dropped - lost),
         lag_ms=measured if lag.count else LagSpread(p50=None, p99=None, max=None),
     )
 
@@ -253,19 +263,3 @@ def _metrics(record: RunRecord) -> Iterator[MetricSummary]:
     for (metric, unit), histogram in sorted(values.items()):
         measured = spread(histogram, divisor=METRIC_SCALE)
         yield MetricSummary(metric=metric, unit=unit, count=histogram.count, spread=measured)
-
-
-def _node(record: RunRecord, node: NodeRecord) -> NodeSummary:
-    def highest(metric: str) -> float | None:
-        found = generator_readings(record.readings, metric)
-        return max((reading.value or 0.0 for reading in found if reading.node == node.node), default=None)
-
-    return NodeSummary(
-        node=node.node,
-        index=node.index,
-        complete=node.complete,
-        last_second=node.last_second,
-        cpu_percent_max=highest("cpu_percent"),
-        loop_lag_ms_max=highest("loop_lag_ms"),
-        note=node.note,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from perfload.analysis import nodes
 from perfload.analysis.tally import generator_readings
 from perfload.histogram import Histogram
 from perfload.model import Reading, RunRecord
@@ -80,11 +81,7 @@ def gaps(record: RunRecord) -> list[str]:
         found.append("the run was never closed: its process was killed, or is still running")
     if manifest.end_reason == "interrupted":
         found.append("the run was interrupted before its end")
-    for node in manifest.nodes:
-        if not node.complete:
-            found.append(
-                f"the load generator {node.node} did not deliver its last results: {node.note or 'lost'}"
-            )
+    found += nodes.gaps(manifest)
     if not record.windows and not record.arrivals:
         found.append("nothing was measured: no request finished")
     return found

@@ -14,22 +14,11 @@ from typing import Any, TypedDict
 
 from perfload.histogram import Histogram
 from perfload.model import PhaseSpan, RunRecord
-from perfload.report import series
+from perfload.report import markers, series
 from perfload.report.escape import plotly_label, shortened
+from perfload.report.palette import BLUE, GREEN, GREY, ORANGE, PALETTE, PINK, PURPLE, RED
 from perfload.report.quantities import phase_name
 from perfload.report.series import Series, TimeAxis
-
-BLUE, ORANGE, GREEN, RED, PURPLE, TEAL, PINK, GREY = PALETTE = (
-    "#2f7de1",
-    "#c8751a",
-    "#16936a",
-    "#d9483b",
-    "#8b6fd6",
-    "#178fa3",
-    "#cf4f97",
-    "#7d8794",
-)
-"""Lines for a light and for a dark page: each has a contrast of at least 3:1 with both."""
 
 MAX_NODES = len(PALETTE)
 """A chart draws this many nodes, those with the highest peaks; more lines cannot be told apart."""
@@ -86,7 +75,9 @@ def _arrivals(record: RunRecord, axis: TimeAxis, arrivals: series.Arrivals) -> F
         traces.append(_bars("started late (> 5 ms)", arrivals.late_per_s, axis, ORANGE, shown))
     if any(arrivals.dropped_per_s):
         traces.append(_bars("dropped (max_users)", arrivals.dropped_per_s, axis, RED, shown))
-    return _over_time(traces, axis, record.manifest.phases, "arrivals per second")
+    if any(arrivals.lost_per_s):
+        traces.append(_bars("lost (with a load generator)", arrivals.lost_per_s, axis, PINK, shown))
+    return _over_time(record, axis, traces, "arrivals per second")
 
 
 def _users(record: RunRecord, axis: TimeAxis) -> Figure | None:
@@ -99,7 +90,7 @@ def _users(record: RunRecord, axis: TimeAxis) -> Figure | None:
     ]
     if _has_data(planned):
         traces.append(_line("planned (closed model)", planned, axis, GREY, dash="dash", shape="hv"))
-    return _over_time(traces, axis, record.manifest.phases, "virtual users")
+    return _over_time(record, axis, traces, "virtual users")
 
 
 def _throughput(record: RunRecord, axis: TimeAxis, requests: series.Requests) -> Figure | None:
@@ -110,7 +101,7 @@ def _throughput(record: RunRecord, axis: TimeAxis, requests: series.Requests) ->
         _line("succeeded", requests.succeeded_per_s, axis, GREEN, shown, shape="hv"),
         _bars("failed", requests.failed_per_s, axis, RED, shown),
     ]
-    return _over_time(traces, axis, record.manifest.phases, "requests per second")
+    return _over_time(record, axis, traces, "requests per second")
 
 
 def _latency(record: RunRecord, axis: TimeAxis, merged: Sequence[Histogram]) -> Figure | None:
@@ -126,7 +117,7 @@ def _latency(record: RunRecord, axis: TimeAxis, merged: Sequence[Histogram]) -> 
         _line(name, series.percentile_ms(merged, percent), axis, color, "%{y:,.4~g} ms", dash=dash)
         for name, percent, color, dash in lines
     ]
-    return _over_time(traces, axis, record.manifest.phases, "response time, ms", height=340)
+    return _over_time(record, axis, traces, "response time, ms", height=340)
 
 
 def _spectrum(record: RunRecord) -> Figure | None:
@@ -187,7 +178,7 @@ def _arrival_lag(record: RunRecord, axis: TimeAxis, lag: Sequence[Histogram]) ->
         _line("p50", series.percentile_ms(lag, 50), axis, GREEN, shown),
         _line("p99", series.percentile_ms(lag, 99), axis, PURPLE, shown, dash="dash"),
     ]
-    return _over_time(traces, axis, record.manifest.phases, "arrival lag, ms", height=240)
+    return _over_time(record, axis, traces, "arrival lag, ms", height=240)
 
 
 def _host(record: RunRecord, axis: TimeAxis) -> Figure | None:
@@ -203,7 +194,7 @@ def _host(record: RunRecord, axis: TimeAxis) -> Figure | None:
                 traces.append(_line(name, by_node[node], axis, colors[node], "%{y:.1f} %", dash=dash))
     if not traces:
         return None
-    figure = _over_time(traces, axis, record.manifest.phases, "host, % in use")
+    figure = _over_time(record, axis, traces, "host, % in use")
     figure["layout"]["yaxis"]["range"] = [0, 100]
     return figure
 
@@ -215,7 +206,7 @@ def _by_node(
         _line(_node_label(node), by_node[node], axis, color, shown)
         for node, color in zip(_busiest(by_node), PALETTE, strict=False)
     ]
-    return _over_time(traces, axis, record.manifest.phases, title, height=240) if traces else None
+    return _over_time(record, axis, traces, title, height=240) if traces else None
 
 
 def _busiest(by_node: Mapping[str, Series]) -> list[str]:
@@ -301,13 +292,9 @@ def _tint(color: str) -> str:
 
 
 def _over_time(
-    traces: list[dict[str, Any]],
-    axis: TimeAxis,
-    phases: Sequence[PhaseSpan],
-    title: str,
-    *,
-    height: int = 280,
+    record: RunRecord, axis: TimeAxis, traces: list[dict[str, Any]], title: str, *, height: int = 280
 ) -> Figure:
+    phases = record.manifest.phases
     layout = _layout(title, height=height)
     clock = "%H:%M:%S" if axis.end_s >= 3600 else "%M:%S"
     layout["xaxis"] = {
@@ -319,7 +306,7 @@ def _over_time(
     layout["meta"] = {"time": True, "range": [0, axis.end_s * 1000]}
     layout["shapes"] = [_band(span, index) for index, span in enumerate(phases)]
     layout["annotations"] = [_band_label(span, axis) for span in phases]
-    return {"data": traces, "layout": layout}
+    return {"data": traces + markers.draw(layout, record.manifest.events, axis), "layout": layout}
 
 
 def _layout(title: str, *, height: int) -> dict[str, Any]:

@@ -173,9 +173,11 @@ def _generator(record: RunRecord, summary: Summary, charts: dict[str, Figure | N
     missing = [gap for gap in series.gaps(record) if gap.source == "generator"]
     unread = "No generator reported this."
     damage = element("ul", *(element("li", line) for line in record.damage[: tables.MAX_GAPS]), class_="gaps")
+    story = joined([element("h3", "What happened to the cluster"), tables.events(summary)])
     return _section(
         "generator",
         tables.nodes(summary),
+        story if summary["events"] else Markup(),
         joined([element("h3", "Damage to the record"), damage]) if record.damage else Markup(),
         _chart(
             charts,

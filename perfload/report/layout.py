@@ -95,10 +95,14 @@ class Cell:
 def aligned(columns: Sequence[TextColumn], rows: Sequence[Sequence[Cell]], width: int) -> list[list[Cell]]:
     """Return header, rule and rows as padded cells, together at most `width` columns wide.
 
-    The elastic column gives way when the others need the room. Columns that still do not fit are left out
-    from the right, which only terminals under 80 columns see.
+    Columns without any content are left out. The elastic column gives way when the others need the room.
+    Columns that still do not fit are left out from the right, which only terminals under 80 columns see.
     """
-    shown = [index for index, column in enumerate(columns) if width >= column.min_terminal]
+    shown = [
+        index
+        for index, column in enumerate(columns)
+        if width >= column.min_terminal and (column.elastic or any(row[index].text for row in rows))
+    ]
     widths = {index: _width(columns[index], [row[index] for row in rows]) for index in shown}
     elastic = next(index for index in shown if columns[index].elastic)
     while (

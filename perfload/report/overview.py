@@ -154,19 +154,12 @@ def tiles(summary: Summary) -> Markup:
 
 
 def _arrivals_tile(summary: Summary) -> Markup:
-    accounts = [phase["arrivals"] for phase in summary["phases"]]
-    planned, started, late = (
-        sum(account["planned"] for account in accounts),
-        sum(account["started"] for account in accounts),
-        sum(account["late"] for account in accounts),
-    )
-    if not planned and not started:
+    account = summary["totals"]["arrivals"]
+    if not account["planned"] and not account["started"]:
         return tile("Arrivals", NOTHING, "no arrivals planned")
-    return tile(
-        "Arrivals started",
-        count(started),
-        f"of {count(planned)} planned, {count(late)} late",
-    )
+    below = f"of {count(account['planned'])} planned, {count(account['late'])} late"
+    lost = f", {count(account['lost'])} lost" if account["lost"] else ""
+    return tile("Arrivals started", count(account["started"]), below + lost)
 
 
 def _unbroken(text: str) -> str:

@@ -34,9 +34,10 @@ GLOSSARY = {
     "look fast.",
     "Availability": "Of the seconds in which requests were due, the share in which at least one of them "
     "succeeded.",
-    "Arrivals": "Planned = started + dropped + missed. Late: started more than 5 ms after the intended time. "
-    "Dropped: not started because max_users were in flight. Missed: the run ended first, or a generator was "
-    "lost.",
+    "Arrivals": "Planned = started + dropped + lost + missed. Late: started more than 5 ms after the "
+    "intended time. Dropped: not started because max_users were in flight. Lost: given to a load generator "
+    "that was lost or left; not started, or nothing was heard of them. Missed: the run ended first, or no "
+    "generator was there.",
     "Warm-up": "Phases marked as warm-up are in the charts and in their own rows, but not in totals, "
     "thresholds or the percentile spectrum.",
     "Time": "Charts count from the run's start; the bands are the planned phases. Drag to zoom into all "

@@ -100,19 +100,29 @@ def requests(record: RunRecord, axis: TimeAxis) -> Requests:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What the open model did, per bin: arrivals per second, and how late they started."""
+    """What the open model did, per bin: arrivals per second, and how late they started.
+
+    Those that were lost with a load generator count in the second in which they were due.
+    """
 
     started_per_s: Series
     late_per_s: Series
     dropped_per_s: Series
+    lost_per_s: Series
     lag: list[Histogram]
 
 
 def arrivals(record: RunRecord, axis: TimeAxis) -> Arrivals:
-    """Return the arrivals of all nodes; None after the last bin in which any started or was dropped."""
+    """Return the arrivals of all nodes; None after the last bin in which anything became of any."""
     lag = [Histogram() for _ in range(axis.bins)]
     dropped = [0] * axis.bins
+    lost = [0] * axis.bins
     last = -1
+    for second, _, count in (row for node in record.manifest.nodes for row in node.lost):
+        index = axis.bin_of(second)
+        if index is not None:
+            lost[index] += count
+            last = max(last, index)
     for window in record.arrivals:
         index = axis.bin_of(window.second)
         if index is None:
@@ -123,7 +133,11 @@ def arrivals(record: RunRecord, axis: TimeAxis) -> Arrivals:
     started = [merged.count for merged in lag]
     late = [merged.count_above(LATE_US) for merged in lag]
     return Arrivals(
-        _per_second(started, axis, last), _per_second(late, axis, last), _per_second(dropped, axis, last), lag
+        started_per_s=_per_second(started, axis, last),
+        late_per_s=_per_second(late, axis, last),
+        dropped_per_s=_per_second(dropped, axis, last),
+        lost_per_s=_per_second(lost, axis, last),
+        lag=lag,
     )
 
 

@@ -9,9 +9,10 @@ from perfload.analysis.schema import Breakdown, RequestBreakdown, StagesSummary
 from perfload.analysis.stages import SETUP, share_percent
 from perfload.model import STAGES
 from perfload.report.escape import plotly_label, shortened
-from perfload.report.figures import BLUE, GREEN, GREY, ORANGE, PINK, PURPLE, Figure, rounded
+from perfload.report.figures import Figure, rounded
 from perfload.report.markup import Column, Markup, Row, element, joined, numbers, table
 from perfload.report.overview import tile
+from perfload.report.palette import BLUE, GREEN, GREY, ORANGE, PINK, PURPLE
 from perfload.report.quantities import NOTHING, count, latency, number, percent
 from perfload.report.tables import empty, request_name
 

@@ -1,11 +1,18 @@
-"""The report's tables: requests, phases, failures, custom metrics, generators and readings."""
+"""The report's tables and lists: requests, phases, failures, custom metrics, generators and readings."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
 
-from perfload.analysis.schema import NodeSummary, PhaseSummary, RequestSummary, Spread, Summary
+from perfload.analysis.schema import (
+    EventSummary,
+    NodeSummary,
+    PhaseSummary,
+    RequestSummary,
+    Spread,
+    Summary,
+)
 from perfload.model import ALL_PHASES
 from perfload.report.escape import shortened
 from perfload.report.markup import Column, Markup, Row, element, joined, numbers, table
@@ -15,10 +22,13 @@ from perfload.report.series import Gap, ReadingSpread
 MAX_FAILURES = 50
 MAX_READINGS = 200
 MAX_GAPS = 20
+MAX_EVENTS = 50
 """Longer lists hide what matters; `summary.json` and the record have them whole."""
 
 _REASON_CHARACTERS = 400
 _MODELS = {"arrivals": "open", "users": "closed", "pause": "pause"}
+_HAPPENED = {"lost": "was lost"}
+"""Kinds of events that need more than their name to be a sentence."""
 
 
 def empty(words: str) -> Markup:
@@ -67,7 +77,7 @@ def _request_cells(request: RequestSummary, *, first: bool, warmup: bool) -> tup
         name if first else element("span", name, class_="unseen"),
         "total" if request["phase"] == ALL_PHASES else phase_name(request["phase"], warmup=warmup),
         count(request["count"]),
-        _failed(request["failures"]),
+        _alarming(request["failures"]),
         percent(100 * request["failures"] / request["count"] if request["count"] else None).removesuffix(
             " %"
         ),
@@ -82,8 +92,8 @@ def request_name(method: str, name: str) -> str:
     return f"{method} {name}".strip() or "(no name)"
 
 
-def _failed(failures: int) -> str:
-    return element("span", count(failures), class_="bad") if failures else "0"
+def _alarming(value: int) -> str:
+    return element("span", count(value), class_="bad") if value else "0"
 
 
 def _percentiles(spread: Spread) -> tuple[str, ...]:
@@ -98,24 +108,34 @@ def phases(summary: Summary) -> Markup:
         Column("Phase"),
         Column("Model"),
         *numbers("Begins", "Lasts"),
-        *numbers("Planned", "Started", "Late", "Dropped", "Missed", group="Arrivals"),
+        *numbers("Planned", "Started", "Late", "Dropped", "Lost", "Missed", group="Arrivals"),
         *numbers("p50", "p99", "max", group="Arrival lag, ms"),
         *numbers("Peak users"),
     )
-    return table(columns, (Row(_phase_cells(phase)) for phase in summary["phases"]), label="Phases")
+    has_lost = any(phase["arrivals"]["lost"] for phase in summary["phases"])
+    rows = (Row(_phase_cells(phase, has_lost=has_lost)) for phase in summary["phases"])
+    return table(columns, rows, label="Phases")
 
 
-def _phase_cells(phase: PhaseSummary) -> tuple[str, ...]:
+def _phase_cells(phase: PhaseSummary, *, has_lost: bool) -> tuple[str, ...]:
     account = phase["arrivals"]
     lag = account["lag_ms"]
-    counts = (account["planned"], account["started"], account["late"], account["dropped"], account["missed"])
     is_open = phase["model"] == "arrivals"
+
+    def shown(value: int) -> str:
+        return count(value) if is_open or value else NOTHING
+
     return (
         phase_name(phase["name"], warmup=phase["warmup"]),
         _MODELS.get(phase["model"], phase["model"]),
         clock(phase["start_s"]),
         clock(phase["duration_s"]),
-        *(count(value) if is_open or value else NOTHING for value in counts),
+        shown(account["planned"]),
+        shown(account["started"]),
+        shown(account["late"]),
+        shown(account["dropped"]),
+        shown(account["lost"]) if has_lost else "",
+        shown(account["missed"]),
         *(number(value) for value in (lag["p50"], lag["p99"], lag["max"])),
         count(phase["peak_users"]),
     )
@@ -170,30 +190,66 @@ def _metric_values(spread: Spread) -> tuple[float | None, ...]:
 
 
 def nodes(summary: Summary) -> Markup:
-    """Return the load generators and whether all that they measured has arrived."""
+    """Return the load generators, what became of their arrivals, and whether all they measured has arrived.
+
+    What makes sense in a cluster only is left out where there was none.
+    """
     if not summary["nodes"]:
         return empty("The record names no load generator.")
     columns = (
         Column("Generator"),
         Column("Data"),
-        *numbers("Last window"),
-        *numbers("Highest CPU"),
-        *numbers("Highest loop lag"),
-        Column("Note"),
+        *numbers("Joined", "Left", "Last window"),
+        *numbers("Given", "Started", "Dropped", "Lost", group="Arrivals"),
+        *numbers("Clock offset", unit="ms"),
+        *numbers("CPU", "Loop lag", group="Highest"),
     )
-    return table(columns, (Row(_node_cells(node)) for node in summary["nodes"]), label="Load generators")
+    has_changed = any(node["joined_s"] or node["left_s"] is not None for node in summary["nodes"])
+    rows = (Row(_node_cells(node, has_changed=has_changed)) for node in summary["nodes"])
+    return table(columns, rows, label="Load generators")
 
 
-def _node_cells(node: NodeSummary) -> tuple[str, ...]:
+def _node_cells(node: NodeSummary, *, has_changed: bool) -> tuple[str, ...]:
     words, kind = ("✓ complete", "good") if node["complete"] else ("✗ INCOMPLETE", "bad")
+    pill = element("span", words, class_=f"pill {kind}")
+    left = NOTHING if node["left_s"] is None else clock(node["left_s"])
     return (
         f"{node['node']} (#{node['index']})",
-        element("span", words, class_=f"pill {kind}"),
+        joined([pill, " ", node["note"]]) if node["note"] else pill,
+        *((clock(node["joined_s"]), left) if has_changed else ("", "")),
         clock(node["last_second"]) if node["last_second"] >= 0 else "none",
+        *_account(node),
+        _clock_offset(node),
         quantity(node["cpu_percent_max"], "%"),
         latency(node["loop_lag_ms_max"]),
-        node["note"],
     )
+
+
+def _account(node: NodeSummary) -> tuple[str, ...]:
+    if node["given"] is None:
+        return ("",) * 4
+    counts = (node["given"], node["started"], node["dropped"])
+    return *map(count, counts), _alarming(node["lost"])
+
+
+def _clock_offset(node: NodeSummary) -> str:
+    if node["clock_offset_ms"] is None:
+        return ""
+    return f"{number(node['clock_offset_ms'])} ± {number(node['clock_error_ms'])}"
+
+
+def events(summary: Summary) -> Markup:
+    """Return in words which load generators came and went."""
+    happened = summary["events"]
+    items = (element("li", _event_words(event)) for event in happened[:MAX_EVENTS])
+    return joined(
+        [element("ul", *items, class_="gaps"), _left_out(len(happened) - MAX_EVENTS, "summary.json")]
+    )
+
+
+def _event_words(event: EventSummary) -> str:
+    words = f"{clock(event['at_s'])} {event['node']} {_HAPPENED.get(event['kind'], event['kind'])}"
+    return f"{words}: {shortened(event['note'], _REASON_CHARACTERS)}" if event["note"] else words
 
 
 def gaps(found: Iterable[Gap]) -> Markup:

@@ -69,7 +69,7 @@ class _Page:
         blocks = (
             self._head(summary),
             self._table("Thresholds", _THRESHOLDS, map(_threshold, summary["thresholds"])),
-            self._table("Phases", _PHASES, map(_phase, summary["phases"])),
+            self._table("Phases", _PHASES, _phases(summary["phases"])),
             self._table("Requests", _REQUESTS, map(_request, _totals(summary))),
             self._failures(summary["failures"]),
             self._table("Metrics", _METRICS, map(_metric, summary["metrics"])),
@@ -167,6 +167,7 @@ _PHASES = (
     TextColumn("started"),
     TextColumn("late"),
     TextColumn("dropped"),
+    TextColumn("lost"),
     TextColumn("missed"),
     TextColumn("lag p99"),
     TextColumn("lag max", min_terminal=WIDE),
@@ -175,18 +176,28 @@ _PHASES = (
 )
 
 
-def _phase(phase: PhaseSummary) -> list[Cell]:
+def _phases(phases: Sequence[PhaseSummary]) -> Iterator[list[Cell]]:
+    has_lost = any(phase["arrivals"]["lost"] for phase in phases)
+    for phase in phases:
+        yield _phase(phase, has_lost=has_lost)
+
+
+def _phase(phase: PhaseSummary, *, has_lost: bool) -> list[Cell]:
     account = phase["arrivals"]
     is_open = phase["model"] == "arrivals"
     name = phase_name(phase["name"], warmup=phase["warmup"])
+
+    def shown(value: int, style: str = "") -> Cell:
+        return Cell(count(value) if is_open else NOTHING, style if value else "")
+
     return [
         Cell(name if is_open else f"{name} ({phase['model']})"),
-        *(Cell(count(account[key]) if is_open else NOTHING) for key in ("planned", "started")),
-        Cell(count(account["late"]) if is_open else NOTHING, "doubt" if account["late"] else ""),
-        *(
-            Cell(count(account[key]) if is_open else NOTHING, "bad" if account[key] else "")
-            for key in ("dropped", "missed")
-        ),
+        shown(account["planned"]),
+        shown(account["started"]),
+        shown(account["late"], "doubt"),
+        shown(account["dropped"], "bad"),
+        shown(account["lost"], "bad") if has_lost else Cell(""),
+        shown(account["missed"], "bad"),
         Cell(latency(account["lag_ms"]["p99"])),
         Cell(latency(account["lag_ms"]["max"])),
         Cell(count(phase["peak_users"])),

@@ -1,5 +1,7 @@
 """The report in a real browser: its charts are drawn, and hostile text runs no script."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -7,7 +9,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from perfload.analysis.summary import summarise
 from perfload.report.html import render
+from tests.unit.report.clusters import busy_record, cluster_record
 from tests.unit.report.records import (
     empty_record,
     empty_summary,
@@ -57,7 +61,10 @@ def opened(tmp_path):
         path = tmp_path / "report.html"
         path.write_text(html, encoding="utf-8")
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        env = os.environ | {
+            "TZ": "Asia/Tokyo"
+        }  # charts count from the run's start, wherever they are looked at
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env=env)
         console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
         return done.stdout, console
 
@@ -76,6 +83,35 @@ def test_all_charts_are_drawn_without_a_word_on_the_console(opened):
     assert dom.count('class="main-svg"') >= 10
     for shown in ("Normal load", "Recovery", "planned", "worker-1", "CPU, db-1"):
         assert re.search(rf"<text[^>]*>(<tspan[^>]*>)?{shown}<", dom), shown
+
+
+def test_a_cluster_that_changed_has_a_label_for_every_event_in_every_chart_over_time(opened):
+    record = cluster_record()
+    dom, console = opened(render(record, summarise(record)))
+    assert root_attributes(dom)["data-charts"] == "8"
+    assert root_attributes(dom)["data-chart-failures"] == "0"
+    assert console == []
+    for shown in ("worker-2 lost", "worker-3 lost", "worker-4 joined", "worker-3 returned"):
+        assert len(re.findall(rf"<text[^>]*>(?:<tspan[^>]*>)?{shown}<", dom)) == 7, shown
+
+
+EVENTS = """<script>
+const chart = document.querySelector('[data-figure="arrivals"]');
+const start = chart.calcdata[0][0].x;
+const lines = chart.calcdata.filter((points) => points[0].trace.name.startsWith("load generator "));
+const times = lines.flatMap((points) => points.map((point) => point.x - start)).filter(Number.isFinite);
+document.documentElement.dataset.events = JSON.stringify(times);
+</script></body>"""
+
+
+def test_thirty_events_are_lines_at_their_times(opened):
+    record = busy_record(30)
+    html = render(record, summarise(record)).replace("Content-Security-Policy", "X-None", 1)
+    dom, console = opened(EVENTS.join(html.rsplit("</body>", 1)))
+    assert console == []
+    # The ends of each line; half a millisecond keeps plotly from taking 1000 for a year.
+    drawn = sorted(json.loads(root_attributes(dom)["data-events"]))
+    assert drawn == [1000.5 + 2000 * (number // 2) for number in range(60)]
 
 
 def test_an_empty_run_opens(opened):

@@ -2,6 +2,7 @@ import base64
 import json
 import struct
 import zlib
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,8 @@ from perfload.model import (
     ArrivalWindow,
     Manifest,
     MetricWindow,
+    NodeEvent,
+    NodeEventKind,
     NodeRecord,
     PhaseSpan,
     StageWindow,
@@ -81,6 +84,19 @@ NODES = st.builds(
     complete=st.booleans(),
     last_second=SECONDS,
     note=ANY_TEXT,
+    joined_s=NUMBERS,
+    left_s=st.none() | NUMBERS,
+    given=st.none() | COUNTS,
+    lost=st.lists(st.tuples(SECONDS, ANY_TEXT, COUNTS), max_size=3).map(tuple),
+    clock_offset_ms=st.none() | NUMBERS,
+    clock_error_ms=st.none() | NUMBERS,
+)
+EVENTS = st.builds(
+    NodeEvent,
+    at_s=NUMBERS,
+    node=ANY_TEXT,
+    kind=st.sampled_from(get_args(NodeEventKind)),
+    note=ANY_TEXT,
 )
 TEXTS = st.lists(ANY_TEXT, max_size=3).map(tuple)
 PLAIN = st.one_of(ANY_TEXT, st.booleans(), st.integers(0, 9), NUMBERS)
@@ -99,6 +115,7 @@ MANIFESTS = st.builds(
     options=st.dictionaries(ANY_TEXT, PLAIN, max_size=3),
     environment=st.dictionaries(ANY_TEXT, PLAIN, max_size=3),
     nodes=st.lists(NODES, max_size=3).map(tuple),
+    events=st.lists(EVENTS, max_size=3).map(tuple),
     ended_at_s=st.one_of(st.none(), NUMBERS),
     end_reason=st.sampled_from(["running", "finished", "stopped", "interrupted", "aborted"]),
     end_note=ANY_TEXT,
@@ -254,6 +271,10 @@ MANIFEST = encode_manifest(
 )
 
 
+NODE = {"node": "worker-1", "index": 1, "complete": True, "last_second": 9}
+EVENT = {"at_s": 2.5, "node": "worker-1", "kind": "lost", "note": "not heard of"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -263,6 +284,19 @@ MANIFEST = encode_manifest(
         ({"phases": [{"name": "Load"}]}, "it lacks or mistakes"),
         ({"phases": []}, "it has no phases"),
         ({"nodes": 5}, "it lacks or mistakes"),
+        ({"nodes": [5]}, "it lacks or mistakes"),
+        ({"nodes": [NODE | {"lost": 5}]}, "it lacks or mistakes"),
+        ({"nodes": [NODE | {"lost": [[1, "Load"]]}]}, "not enough values"),
+        ({"nodes": [NODE | {"lost": [[1.5, "Load", 3]]}]}, "1.5 is no whole number"),
+        ({"nodes": [NODE | {"lost": [[1, None, 3]]}]}, "None is no text"),
+        ({"nodes": [NODE | {"lost": [[1, "Load", True]]}]}, "True is no whole number"),
+        ({"events": [5]}, "it lacks or mistakes"),
+        ({"events": [{"at_s": 1.0}]}, "it lacks or mistakes"),
+        ({"events": [EVENT | {"at_s": "now"}]}, "an event has the time 'now'"),
+        ({"events": [EVENT | {"at_s": True}]}, "an event has the time True"),
+        ({"events": [EVENT | {"kind": "bored"}]}, "an event is of an unknown kind 'bored'"),
+        ({"events": [EVENT | {"node": 7}]}, "7 is no text"),
+        ({"events": [EVENT | {"note": None}]}, "None is no text"),
         ({"thresholds": [5]}, "5 is no text"),
         ({"end_reason": "bored"}, "unknown reason 'bored'"),
     ],
@@ -280,3 +314,12 @@ def test_a_manifest_that_lacks_a_field_is_refused_by_its_name() -> None:
 def test_a_field_that_a_later_perfload_added_is_ignored() -> None:
     later = MANIFEST | {"weather": "fine"}
     assert decode_manifest(later) == decode_manifest(MANIFEST)
+
+
+def test_a_record_from_before_shares_could_move_knows_nothing_of_them() -> None:
+    manifest = decode_manifest({key: value for key, value in MANIFEST.items() if key != "events"})
+    assert manifest.events == ()
+    (node,) = decode_manifest(MANIFEST | {"nodes": [NODE]}).nodes
+    assert node == NodeRecord("worker-1", 1, complete=True, last_second=9)
+    assert (node.joined_s, node.left_s, node.given, node.lost) == (0.0, None, None, ())
+    assert (node.clock_offset_ms, node.clock_error_ms) == (None, None)

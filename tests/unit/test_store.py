@@ -27,6 +27,7 @@ from perfload.model import (
     ArrivalWindow,
     Manifest,
     MetricWindow,
+    NodeEvent,
     NodeRecord,
     PhaseSpan,
     Reading,
@@ -132,6 +133,39 @@ def test_a_record_that_was_never_closed_is_running(tmp_path: Path) -> None:
     manifest = load(tmp_path / "run").manifest
     assert manifest == MANIFEST
     assert (manifest.end_reason, manifest.ended_at_s) == ("running", None)
+
+
+LOST = NodeEvent(3.25, "worker-1", "lost", "not heard of for 2 s")
+RETURNED = NodeEvent(7.5, "worker-1", "returned")
+
+
+def test_what_happened_to_workers_is_on_the_disk_while_the_run_goes_on(tmp_path: Path) -> None:
+    writer = RunWriter(tmp_path / "run", MANIFEST)
+    assert writer.note((LOST,)) == ""
+    assert load(tmp_path / "run").manifest == replace(MANIFEST, events=(LOST,))
+    assert writer.note((LOST, RETURNED)) == ""
+    assert writer.manifest.events == (LOST, RETURNED)
+    assert load(tmp_path / "run").manifest.events == (LOST, RETURNED)
+    node = NodeRecord("worker-1", 1, complete=True, last_second=9, joined_s=0.5, lost=((3, "Warm up", 4),))
+    final = writer.close("finished", ended_at_s=MANIFEST.started_at_s + 5, nodes=[node])
+    assert (final.events, final.nodes) == ((LOST, RETURNED), (node,))
+    assert load(tmp_path / "run").manifest == final
+
+
+def test_what_cannot_be_noted_is_said_and_noted_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = RunWriter(tmp_path / "run", MANIFEST)
+
+    def refuse(_path: Path, _text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(store, "write_text", refuse)
+        assert writer.note((LOST,)) == "run.json: No space left on device"
+    assert load(tmp_path / "run").manifest == MANIFEST
+    final = writer.close("finished", ended_at_s=MANIFEST.started_at_s + 5, nodes=[])
+    assert final.events == (LOST,)
 
 
 def test_an_open_ended_phase_gets_the_time_that_the_run_lasted(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from perfload.analysis.schema import (
     FailureSummary,
     LagSpread,
     MetricSummary,
-    NodeSummary,
     PhaseSummary,
     RequestSummary,
     Spread,
@@ -21,6 +20,7 @@ from perfload.analysis.schema import (
     Totals,
 )
 from perfload.analysis.summary import exit_code, summarise
+from perfload.codec import decode_manifest, encode_manifest
 from perfload.errors import ExitCode
 from perfload.histogram import Histogram
 from perfload.model import (
@@ -29,6 +29,7 @@ from perfload.model import (
     EndReason,
     Manifest,
     MetricWindow,
+    NodeEvent,
     NodeRecord,
     PhaseSpan,
     Reading,
@@ -194,6 +195,15 @@ def test_totals_leave_the_warm_up_out() -> None:
         availability_percent=75.0,
         rate_per_s=pytest.approx(11 / 6),
         peak_users=9,
+        arrivals=Arrivals(
+            planned=10,
+            started=7,
+            late=2,
+            dropped=3,
+            lost=0,
+            missed=0,
+            lag_ms=LagSpread(p50=1.0, p99=7.0, max=7.0),
+        ),
         response_time_ms=Spread(
             min=0.4,
             mean=pytest.approx(6.2 / 7),
@@ -233,6 +243,7 @@ def test_phases_account_for_every_planned_arrival() -> None:
                 started=4,
                 late=0,
                 dropped=0,
+                lost=0,
                 missed=0,
                 lag_ms=LagSpread(p50=0.1, p99=0.1, max=0.1),
             ),
@@ -249,6 +260,7 @@ def test_phases_account_for_every_planned_arrival() -> None:
                 started=4,
                 late=1,  # 6 ms
                 dropped=0,
+                lost=0,
                 missed=0,
                 lag_ms=LagSpread(p50=0.2, p99=6.0, max=6.0),
             ),
@@ -265,6 +277,7 @@ def test_phases_account_for_every_planned_arrival() -> None:
                 started=3,
                 late=1,  # 7 ms; 5 ms is not more than 5 ms
                 dropped=2,
+                lost=0,
                 missed=1,
                 lag_ms=LagSpread(p50=pytest.approx(5.0, rel=1e-3), p99=7.0, max=7.0),
             ),
@@ -280,7 +293,13 @@ def test_phases_account_for_every_planned_arrival() -> None:
 def test_a_phase_without_arrivals_has_no_lag() -> None:
     summary = summarise(replace(RECORD, arrivals=()))
     assert summary["phases"][1]["arrivals"] == Arrivals(
-        planned=4, started=0, late=0, dropped=0, missed=4, lag_ms=LagSpread(p50=None, p99=None, max=None)
+        planned=4,
+        started=0,
+        late=0,
+        dropped=0,
+        lost=0,
+        missed=4,
+        lag_ms=LagSpread(p50=None, p99=None, max=None),
     )
 
 
@@ -359,29 +378,6 @@ def test_custom_metrics_are_in_their_own_unit_without_the_warm_up() -> None:
     ]
 
 
-def test_nodes_carry_their_own_health() -> None:
-    assert summarise(RECORD)["nodes"] == [
-        NodeSummary(
-            node="worker-0",
-            index=0,
-            complete=True,
-            last_second=7,
-            cpu_percent_max=62.5,
-            loop_lag_ms_max=1.25,
-            note="",
-        ),
-        NodeSummary(
-            node="worker-1",
-            index=1,
-            complete=True,
-            last_second=6,
-            cpu_percent_max=None,
-            loop_lag_ms_max=None,
-            note="",
-        ),
-    ]
-
-
 def test_a_run_cut_short_counts_its_rates_over_the_time_that_it_ran() -> None:
     manifest = replace(MANIFEST, ended_at_s=STARTED_AT_S + 4, end_reason="aborted", end_note="p95 < 2s: 3 s")
     summary = summarise(replace(RECORD, manifest=manifest))
@@ -391,6 +387,84 @@ def test_a_run_cut_short_counts_its_rates_over_the_time_that_it_ran() -> None:
     assert rates["all", "/b"] == 4 / 2
     assert rates["Peak", "/a"] == 0.0  # what came after the end belongs to no time that load was offered
     assert summary["notes"][-1] == "Aborted after 4 s: p95 < 2s: 3 s"
+
+
+# --- a cluster that changed
+
+AWAY = replace(MANIFEST.nodes[1], given=4, lost=((5, "Load", 1), (6, "Peak", 1)))
+EVENTS = (NodeEvent(7.25, "worker-1", "lost", "not heard of"), NodeEvent(8.0, "worker-1", "returned"))
+CHANGED = replace(
+    RECORD,
+    manifest=replace(MANIFEST, nodes=(MANIFEST.nodes[0], AWAY), events=EVENTS),
+    arrivals=tuple(window for window in RECORD.arrivals if window.second not in (4, 7)),
+)
+
+
+def test_what_was_lost_with_a_worker_is_not_missed_as_well() -> None:
+    summary = summarise(CHANGED)
+    accounts = [phase["arrivals"] for phase in summary["phases"]]
+    assert [(row["started"], row["dropped"], row["lost"], row["missed"]) for row in accounts] == [
+        (4, 0, 0, 0),
+        (3, 0, 1, 0),
+        (3, 2, 1, 0),
+    ]
+    total = summary["totals"]["arrivals"]
+    assert (total["planned"], total["started"], total["dropped"], total["lost"]) == (10, 6, 2, 2)
+    assert (summary["verdict"], summary["reasons"], exit_code(summary)) == (
+        "incomplete",
+        [
+            "the load generator worker-1 was lost at 7.2 s and never started 2 of the arrivals given to it, "
+            "due in seconds 5 to 6"
+        ],
+        ExitCode.INVALID,
+    )
+
+
+def test_what_is_neither_lost_nor_anything_else_is_missed() -> None:
+    less = tuple(window for window in CHANGED.arrivals if window.second != 6)
+    summary = summarise(replace(CHANGED, arrivals=less))
+    peak = summary["phases"][2]["arrivals"]
+    assert (peak["planned"], peak["dropped"], peak["lost"], peak["missed"]) == (6, 0, 1, 5)
+    assert summary["reasons"][1:] == [
+        "5 planned arrivals were never started: a load generator was lost or failed"
+    ]
+
+
+def test_nodes_and_events_are_in_the_summary_and_the_changes_in_its_notes() -> None:
+    summary = summarise(CHANGED)
+    assert [node["lost"] for node in summary["nodes"]] == [0, 2]
+    assert [event["kind"] for event in summary["events"]] == ["lost", "returned"]
+    assert summary["notes"][-1] == (
+        "The cluster changed during the load: worker-1 lost at 7.2 s and worker-1 returned at 8.0 s."
+    )
+
+
+def test_arrivals_that_came_twice_make_a_run_invalid() -> None:
+    few = replace(MANIFEST.nodes[0], given=1)
+    summary = summarise(replace(RECORD, manifest=replace(CHANGED.manifest, nodes=(few, AWAY))))
+    assert [phase["arrivals"]["missed"] for phase in summary["phases"]] == [0, 0, 0]
+    assert summary["verdict"] == "invalid"
+    assert summary["reasons"][0] == (
+        "the load generator worker-0 took 11 arrivals more than it was given: some may have come twice"
+    )
+
+
+NEW_IN_NODES = ("joined_s", "left_s", "given", "lost", "clock_offset_ms", "clock_error_ms")
+
+
+def test_a_record_from_before_workers_could_come_and_go_summarises_as_it_did() -> None:
+    old = encode_manifest(MANIFEST)
+    del old["events"]
+    for node in old["nodes"]:
+        for field in NEW_IN_NODES:
+            del node[field]
+    assert set(old["nodes"][0]) == {"node", "index", "complete", "last_second", "note"}
+    manifest = decode_manifest(json.loads(json.dumps(old)))
+    summary = summarise(replace(RECORD, manifest=manifest))
+    assert summary == summarise(RECORD)
+    assert (summary["verdict"], summary["reasons"], summary["events"]) == ("passed", [], [])
+    assert [node["given"] for node in summary["nodes"]] == [None, None]
+    assert [(node["started"], node["dropped"]) for node in summary["nodes"]] == [(10, 2), (1, 1)]
 
 
 # --- verdicts
@@ -550,6 +624,15 @@ def test_an_empty_record_is_incomplete() -> None:
         availability_percent=None,
         rate_per_s=0.0,
         peak_users=0,
+        arrivals=Arrivals(
+            planned=10,
+            started=0,
+            late=0,
+            dropped=0,
+            lost=0,
+            missed=10,
+            lag_ms=LagSpread(p50=None, p99=None, max=None),
+        ),
         response_time_ms=NOTHING,
         service_time_ms=NOTHING,
     )

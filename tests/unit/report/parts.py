@@ -5,7 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 
-from perfload.analysis.schema import Breakdown, RequestBreakdown, Spread, StagesSummary, StageSummary
+from perfload.analysis.schema import (
+    Arrivals,
+    Breakdown,
+    LagSpread,
+    RequestBreakdown,
+    Spread,
+    StagesSummary,
+    StageSummary,
+)
 from perfload.histogram import Histogram
 from perfload.model import STAGE_WINDOW_S, STAGES, StageWindow, Window
 
@@ -23,6 +31,21 @@ def spread(p50: float, *, factor: float = 1.0) -> Spread:
         p99=scaled * 5,
         p99_9=scaled * 8,
         max=scaled * 10,
+    )
+
+
+def arrivals_account(
+    planned: int, *, dropped: int = 0, lost: int = 0, missed: int = 0, late: int = 0
+) -> Arrivals:
+    """Return the account of `planned` arrivals, of which the rest started."""
+    return Arrivals(
+        planned=planned,
+        started=planned - dropped - lost - missed,
+        late=late,
+        dropped=dropped,
+        lost=lost,
+        missed=missed,
+        lag_ms=LagSpread(p50=0.35, p99=1.12, max=14.6),
     )
 
 

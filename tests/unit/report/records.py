@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from perfload.analysis.schema import (
-    Arrivals,
+    EventSummary,
     FailureSummary,
-    LagSpread,
     MetricSummary,
     NodeSummary,
     PhaseSummary,
@@ -33,6 +32,7 @@ from perfload.model import (
     ArrivalWindow,
     Manifest,
     MetricWindow,
+    NodeEvent,
     NodeRecord,
     PhaseSpan,
     Reading,
@@ -40,7 +40,7 @@ from perfload.model import (
     StageWindow,
     Window,
 )
-from tests.unit.report.parts import NO_STAGES, spread, stage_windows, stages_summary
+from tests.unit.report.parts import NO_STAGES, arrivals_account, spread, stage_windows, stages_summary
 
 STARTED_AT_S = 1_767_225_600.0  # 2026-01-01 00:00:00 UTC
 RUN_ID = "20260101-000000-a1b2c3"
@@ -242,6 +242,7 @@ def five_phase_summary(**changes: object) -> Summary:
             availability_percent=100.0,
             rate_per_s=360.57,
             peak_users=311,
+            arrivals=arrivals_account(3_675, dropped=88, missed=2, late=412),
             response_time_ms=spread(270.8),
             service_time_ms=spread(268.0),
         ),
@@ -270,13 +271,22 @@ def five_phase_summary(**changes: object) -> Summary:
                 node=node,
                 index=index,
                 complete=True,
+                joined_s=0.0,
+                left_s=None,
                 last_second=64,
+                given=None,
+                started=1_793,
+                dropped=44,
+                lost=0,
+                clock_offset_ms=None,
+                clock_error_ms=None,
                 cpu_percent_max=54.2,
                 loop_lag_ms_max=8.1,
                 note="",
             )
             for index, node in enumerate(NODES)
         ],
+        events=[],
     )
     base.update(changes)  # type: ignore[typeddict-item]
     return base
@@ -290,14 +300,9 @@ def _phase_summaries() -> list[PhaseSummary]:
             start_s=span.start_s,
             duration_s=span.duration_s,
             warmup=span.warmup,
-            arrivals=Arrivals(
-                planned=span.planned,
-                started=span.planned - (90 if span.name == "Spike" else 0),
-                late=412 if span.name == "Spike" else 0,
-                dropped=88 if span.name == "Spike" else 0,
-                missed=2 if span.name == "Spike" else 0,
-                lag_ms=LagSpread(p50=0.35, p99=1.12, max=14.6),
-            ),
+            arrivals=arrivals_account(span.planned, dropped=88, missed=2, late=412)
+            if span.name == "Spike"
+            else arrivals_account(span.planned),
             peak_users=311 if span.name == "Spike" else 40,
         )
         for span in spans()
@@ -349,6 +354,7 @@ def empty_summary() -> Summary:
             availability_percent=None,
             rate_per_s=0.0,
             peak_users=0,
+            arrivals=arrivals_account(0),
             response_time_ms=NOTHING,
             service_time_ms=NOTHING,
         ),
@@ -379,6 +385,10 @@ def hostile_record() -> RunRecord:
         options={name: name for name in HOSTILE},
         environment={HOSTILE[4]: list(HOSTILE)},
         nodes=tuple(NodeRecord(name, index, False, 1, name) for index, name in enumerate(HOSTILE)),
+        events=tuple(
+            NodeEvent(2.0 * index, name, "lost" if index % 2 else "joined", name)
+            for index, name in enumerate(HOSTILE)
+        ),
         ended_at_s=STARTED_AT_S + 14,
         end_reason="aborted",
         end_note=text,
@@ -416,6 +426,7 @@ def hostile_summary() -> Summary:
     rules = [{**base["thresholds"][0], "rule": text, "unit": text, "detail": text} for text in HOSTILE]
     metrics = [{**base["metrics"][0], "metric": text, "unit": text} for text in HOSTILE]
     nodes = [{**base["nodes"][0], "node": text, "note": text} for text in HOSTILE]
+    events = [EventSummary(at_s=2.5, node=text, kind=text, note=text) for text in HOSTILE]
     parts = [{**base["stages"]["requests"][0], "method": text, "name": text} for text in HOSTILE]
     return five_phase_summary(
         run_id=HOSTILE[0],
@@ -431,4 +442,5 @@ def hostile_summary() -> Summary:
         metrics=metrics,
         stages=StagesSummary(total=base["stages"]["total"], requests=parts),
         nodes=nodes,
+        events=events,
     )

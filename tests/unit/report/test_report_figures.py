@@ -3,7 +3,8 @@ from plotly import graph_objects
 
 from perfload.histogram import Histogram
 from perfload.model import PhaseSpan, Reading, RunRecord, Window
-from perfload.report import figures
+from perfload.report import figures, palette
+from tests.unit.report.clusters import cluster_record
 from tests.unit.report.records import (
     HOSTILE,
     RUN_ID,
@@ -61,6 +62,34 @@ def test_planned_and_started_stand_beside_each_other(charts):
     assert (planned["y"][0], planned["y"][30], planned["y"][45]) == (10, 60, 150)
     assert started["y"][30] == 60
     assert sum(trace(charts["arrivals"], "dropped (max_users)")["y"]) == 84
+
+
+def test_lost_arrivals_are_bars_of_their_own_where_any_were():
+    lost = trace(figures.build(cluster_record())["arrivals"], "lost (with a load generator)")
+    assert (lost["type"], lost["marker"]["color"]) == ("bar", palette.PINK)
+    assert lost["y"][19:24] == [0, 50, 50, 15, 0]
+    assert lost["y"][29:34] == [0, 46, 67, 37, 0]
+
+
+def test_a_run_that_lost_nothing_names_no_lost_arrivals(charts):
+    assert [trace["name"] for trace in charts["arrivals"]["data"]] == [
+        "started",
+        "planned",
+        "started late (> 5 ms)",
+        "dropped (max_users)",
+    ]
+
+
+def test_the_lines_of_a_generator_end_when_it_is_gone():
+    figure = figures.build(cluster_record())["generator-cpu"]
+    known = {
+        line["name"]: [second for second, value in enumerate(line["y"]) if value is not None]
+        for line in figure["data"]
+        if line["name"].startswith("worker")
+    }
+    assert known["worker-2"] == list(range(20))
+    assert known["worker-3"] == [*range(31), *range(42, 60)]
+    assert known["worker-4"] == list(range(41, 61))
 
 
 def test_a_second_without_success_is_a_gap_in_the_latency():
@@ -130,12 +159,13 @@ def test_labels_from_outside_carry_no_tags():
     for figure in figures.build(hostile_record()).values():
         assert figure is not None
         shown = [trace["name"] for trace in figure["data"]]
-        shown += [
-            label[key] for label in figure["layout"].get("annotations", ()) for key in ("text", "hovertext")
-        ]
+        for label in figure["layout"].get("annotations", ()):
+            shown += [label["text"], label.get("hovertext", "")]
+        for trace_ in figure["data"]:
+            shown += [text.replace("<br>", "") for text in trace_.get("customdata", ())]
         assert not any("<" in text or "\n" in text or "\x1b" in text for text in shown)
         for trace_ in figure["data"]:
-            assert not any(attack in trace_["hovertemplate"] for attack in HOSTILE)
+            assert not any(attack in trace_.get("hovertemplate", "") for attack in HOSTILE)
 
 
 def luminance(color):
@@ -145,7 +175,7 @@ def luminance(color):
 
 
 @pytest.mark.parametrize("page", [LIGHT, DARK])
-@pytest.mark.parametrize("color", figures.PALETTE)
+@pytest.mark.parametrize("color", palette.PALETTE)
 def test_lines_can_be_seen_on_a_light_and_a_dark_page(color, page):
     brighter, darker = sorted((luminance(color), luminance(page)), reverse=True)
     assert (brighter + 0.05) / (darker + 0.05) >= 3  # WCAG 2.2, 1.4.11 non-text contrast

@@ -8,10 +8,12 @@ from html.parser import HTMLParser
 import pytest
 from plotly.offline import get_plotlyjs
 
+from perfload.analysis.summary import summarise
 from perfload.histogram import Histogram
 from perfload.model import PhaseSpan, Reading, RunRecord, Window
 from perfload.report.html import render
 from perfload.report.quantities import NOTHING
+from tests.unit.report.clusters import busy_record, cluster_record
 from tests.unit.report.records import (
     HOSTILE,
     RUN_ID,
@@ -131,7 +133,7 @@ def test_tiles_show_the_key_figures(page):
         "Availability|100 %|",
         "Response time p95|812 ms|p50 271\u00a0ms, p99 1.35\u00a0s",
         "Peak users|311|",
-        "Arrivals started|3,635|of 3,725 planned, 412 late",
+        "Arrivals started|3,585|of 3,675 planned, 412 late",
     ):
         assert tile in shown
 
@@ -146,6 +148,57 @@ def test_tables_hold_the_summary(page):
     assert "|time_to_first_token|7,210|96.8 ms|88.0 ms|176 ms|264 ms|440 ms|880 ms" in requests
     assert "|worker-2 (#1)|✓ complete|01:04|54.2 %|8.10 ms" in page.cells("generator")
     assert "|host|db-1|memory_used_bytes|65|12.2 GiB|" in page.cells("host")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    record = cluster_record()
+    return Page(render(record, summarise(record)))
+
+
+def test_the_table_of_generators_tells_what_became_of_their_arrivals(cluster):
+    shown = cluster.cells("generator")
+    assert (
+        "|Generator|Data|Joined|Left|Last window|Given|Started|Dropped|Lost|Clock offset |ms|CPU|Loop lag|"
+    ) in shown
+    for row in (
+        f"|worker-0 (#0)|✓ complete|00:00|{NOTHING}|00:59|3,647|3,647|0|0|0.02 ± 0.11|",
+        "|worker-2 (#2)|✗ INCOMPLETE it was last heard of at 20.1 s and did not return: everything after "
+        "second 19 is missing|00:00|00:20|00:19|1,115|1,000|0|115|0.01 ± 0.14|",
+        f"|worker-3 (#3)|✓ complete|00:00|{NOTHING}|00:59|2,682|2,532|0|150|1.20 ± 0.21|",
+        f"|worker-4 (#4)|✓ complete|00:40|{NOTHING}|00:59|908|908|0|0|-48,211,904 ± 0.41|",
+    ):
+        assert row in shown
+
+
+def test_the_table_of_generators_is_lean_without_a_cluster(page):
+    assert "|Generator|Data|Last window|CPU|Loop lag|worker-1 (#0)|" in page.cells("generator")
+    assert "What happened to the cluster" not in page.cells("generator")
+
+
+def test_what_happened_to_the_cluster_is_told_in_order(cluster):
+    assert (
+        "What happened to the cluster|"
+        "00:22 worker-2 was lost: not heard of for 2 s; the others have its share from 22.3 s on|"
+        "00:32 worker-3 was lost: not heard of for 2 s; the others have its share from 32.5 s on|"
+        "00:40 worker-4 joined: has a share from 42.0 s on|"
+        "00:40 worker-3 returned: has a share from 42.3 s on|"
+    ) in cluster.cells("generator")
+
+
+def test_many_events_are_told_up_to_fifty():
+    record = busy_record(60)
+    shown = Page(render(record, summarise(record))).cells("generator")
+    assert shown.count("worker-3 was lost|") == shown.count("worker-3 returned|") == 25
+    assert "|10 more in summary.json." in shown
+
+
+def test_lost_arrivals_are_in_the_phases_and_the_tiles(cluster, page):
+    assert "|Planned|Started|Late|Dropped|Lost|Missed|" in cluster.cells("load")
+    assert "|Normal load|open|00:10|00:30|6,000|5,735|0|0|265|0|" in cluster.cells("load")
+    assert "|Warm-up|open|00:00|00:10|2,000|2,000|0|0|0|0|" in cluster.cells("load")
+    assert "Arrivals started|9,735|of 10,000 planned, 0 late, 265 lost" in cluster.cells("thresholds")
+    assert "|Planned|Started|Late|Dropped|Missed|" in page.cells("load")
 
 
 def test_what_a_monitor_could_not_read_is_said_in_words(page):
@@ -206,8 +259,9 @@ def test_hostile_text_adds_no_element_attribute_or_script(hostile):
     hostile.encode("utf-8")
 
 
-def test_hostile_text_is_shown_as_it_is(hostile):
-    shown = Page(hostile).cells("throughput")
+@pytest.mark.parametrize("section", ["throughput", "generator"])
+def test_hostile_text_is_shown_as_it_is(hostile, section):
+    shown = Page(hostile).cells(section)
     for attack in (*HOSTILE[:5], HOSTILE[6]):
         assert attack in shown
     assert r"\x1b[31mred\x1b]0;title\x07\r\nnext\tline \u202egnp.exe\u2028 \ud800" in shown

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from perfload.histogram import Histogram
-from perfload.model import ArrivalWindow, PhaseSpan, Reading, RunRecord, StageWindow, Window
+from perfload.model import ArrivalWindow, NodeRecord, PhaseSpan, Reading, RunRecord, StageWindow, Window
 from perfload.report import series
 from perfload.report.series import TimeAxis
 from tests.unit.report.records import RUN_ID, STARTED_AT_S, empty_record, five_phase_record, manifest
@@ -78,6 +78,18 @@ def test_arrivals_are_counted_as_started_late_and_dropped():
     assert found.started_per_s == [4, 0]
     assert found.late_per_s == [2, 0]
     assert found.dropped_per_s == [2, 3]
+
+
+def test_lost_arrivals_count_in_the_second_in_which_they_were_due():
+    nodes = (
+        NodeRecord("n1", 0, False, 0, lost=((1, "Normal load", 3), (2, "Normal load", 4))),
+        NodeRecord("n2", 1, True, 0, lost=((1, "Normal load", 2), (9, "Normal load", 5))),
+    )
+    record = RunRecord(manifest(nodes=nodes, ended_at_s=STARTED_AT_S + 4), arrivals=(arrival(0, [100]),))
+    found = series.arrivals(record, series.time_axis(record))
+    assert found.lost_per_s == [0, 5, 4, None]
+    assert found.started_per_s == [1, 0, 0, None]
+    assert series.arrivals(record, TimeAxis(4, bin_s=2)).lost_per_s == [2.5, 2]
 
 
 def test_planned_arrivals_follow_a_ramp_and_sum_to_the_plan():

@@ -2,9 +2,11 @@ import re
 
 import pytest
 
-from perfload.report.layout import columns_of, fitted, wrapped
+from perfload.analysis.summary import summarise
+from perfload.report.layout import Cell, TextColumn, aligned, columns_of, fitted, wrapped
 from perfload.report.quantities import NOTHING
 from perfload.report.terminal import render_verdict
+from tests.unit.report.clusters import cluster_record
 from tests.unit.report.records import empty_summary, five_phase_summary, hostile_summary
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -12,6 +14,10 @@ STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 def lines(summary, width=80, *, color=False):
     return render_verdict(summary, width=width, color=color).splitlines()
+
+
+def cluster_summary():
+    return summarise(cluster_record())
 
 
 def test_the_verdict_and_its_reasons_come_first():
@@ -48,6 +54,51 @@ def test_phases_show_the_account_of_their_arrivals():
         line.split() == ["Spike", "1,500", "1,410", "412", "88", "2", "1.12", "ms"]
         for line in lines(five_phase_summary())
     )
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_lost_arrivals_have_a_column_where_any_were_lost(width):
+    shown = lines(cluster_summary(), width)
+    at = shown.index("Phases")
+    assert shown[at + 1].split()[:7] == ["phase", "planned", "started", "late", "dropped", "lost", "missed"]
+    assert shown[at + 3].split()[:7] == ["Warm-up", "2,000", "2,000", "0", "0", "0", "0"]
+    assert shown[at + 4].split()[:8] == ["Normal", "load", "6,000", "5,735", "0", "0", "265", "0"]
+    assert "lag p99" in shown[at + 1]
+
+
+def test_no_column_is_there_for_lost_arrivals_where_none_were():
+    shown = lines(five_phase_summary(), 120)
+    assert shown[shown.index("Phases") + 1].split()[:6] == [
+        "phase",
+        "planned",
+        "started",
+        "late",
+        "dropped",
+        "missed",
+    ]
+
+
+def test_the_lost_are_red_and_a_closed_phase_has_none():
+    summary = cluster_summary()
+    summary["phases"][0]["model"] = "users"
+    shown = lines(summary, color=True)
+    assert any("\x1b[1;31m 265\x1b[0m" in line for line in shown)
+    warm_up = next(line for line in shown if "Warm-up (users)" in line)
+    assert warm_up.split()[2:8] == [NOTHING] * 6
+
+
+def test_a_changed_cluster_says_so_in_its_reasons_and_notes():
+    shown = " ".join(word for line in lines(cluster_summary()) for word in line.split())
+    for sentence in (
+        "- the load generator worker-2 did not deliver its last results: it was last heard of at 20.1 s and "
+        "did not return: everything after second 19 is missing; nothing was heard of 115 of the arrivals "
+        "given to it, due in seconds 20 to 22 - ",
+        "- the load generator worker-3 was lost at 32.3 s and never started 150 of the arrivals given to it, "
+        "due in seconds 30 to 32 ",
+        "- The cluster changed during the load: worker-2 lost at 22.1 s, worker-3 lost at 32.3 s, worker-4 "
+        "joined at 40.0 s and worker-3 returned at 40.3 s.",
+    ):
+        assert sentence in shown
 
 
 def test_a_closed_phase_shows_no_arrivals():
@@ -97,7 +148,7 @@ def test_without_color_there_is_no_escape_sequence_and_with_it_the_text_is_the_s
 
 
 @pytest.mark.parametrize("width", [10, 40, 60, 80, 120, 500])
-@pytest.mark.parametrize("summary", [five_phase_summary, hostile_summary, empty_summary])
+@pytest.mark.parametrize("summary", [five_phase_summary, hostile_summary, empty_summary, cluster_summary])
 def test_no_line_is_wider_than_the_terminal(summary, width):
     assert all(columns_of(line) <= max(width, 40) for line in lines(summary(), width))
 
@@ -127,6 +178,17 @@ def test_wide_and_combining_characters_count_as_the_terminal_shows_them():
     assert fitted("模型模型模型", 7) == "模型…型"
     assert fitted("GET /api/very/long/path", 12) == "GET /a…/path"
     assert fitted("short", 5) == "short"
+
+
+def test_a_column_without_content_is_left_out_unless_it_is_the_elastic_one():
+    columns = (TextColumn("name", number=False, elastic=True), TextColumn("empty"), TextColumn("full"))
+    rows = [[Cell(""), Cell(""), Cell("")], [Cell(""), Cell(""), Cell("1")]]
+    assert [[cell.text for cell in line] for line in aligned(columns, rows, 40)] == [
+        ["name", "full"],
+        ["────", "────"],
+        ["    ", "    "],
+        ["    ", "   1"],
+    ]
 
 
 def test_wrapping_breaks_words_that_are_longer_than_a_line():
