@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # An environment that is already activated must not leak into ours.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
-.PHONY: demo test check bench-setup bench-quick clean
+.PHONY: demo test test-slow check bench-setup bench-quick clean
 
 demo: $(VENV)/.ready  ## start a target, load it, judge it, write the report
 	@$(BIN)/perfload demo
@@ -17,8 +17,12 @@ test: $(VENV)/.ready-dev  ## every test
 	@scripts/install-test-servers
 	$(PYTEST) tests/unit -n 2
 	$(PYTEST) tests/load
-	$(PYTEST) tests/integration -n 2 -m "not timing"
-	$(PYTEST) tests/integration -m timing
+	$(PYTEST) tests/integration -n 2 -m "not timing and not slow"
+	$(PYTEST) tests/integration -m "timing and not slow"
+
+test-slow: $(VENV)/.ready-dev  ## what takes minutes each; docs/cluster.md has the last result
+	@scripts/install-test-servers
+	$(PYTEST) tests/integration -m slow
 
 check: $(VENV)/.ready-dev  ## lint, types and docs
 	$(BIN)/ruff check .

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
+from perfload import cluster_key
+from perfload.cluster_key import ClusterKey
 from perfload.errors import UsageError
 from perfload.hosts import HostRules
 from perfload.redact import redact
@@ -72,6 +74,9 @@ SETTINGS = (
     "ANTHROPIC_TEST_API_KEY",
 )
 """Variables that scenarios and monitors read; `.env.performance` may define others beside them."""
+
+OWN_VARIABLES = (*(key.variable for key in KEYS if key.variable), cluster_key.VARIABLE)
+"""Every variable of perfload's own. A cluster's key is no part of `Config`, which is shown and stored."""
 
 
 class Settings(Mapping[str, str]):
@@ -154,6 +159,18 @@ def load_config(*, directory: Path, environ: Mapping[str, str], flags: Mapping[s
         monitor_host=read.switch("monitors.host"),
         settings=settings,
     )
+
+
+def load_cluster_key(*, directory: Path, environ: Mapping[str, str]) -> ClusterKey | None:
+    """Return the key of the cluster from `environ` or, weaker, `.env.performance` in `directory`.
+
+    None when there is none. Raises `UsageError` for one that has a typo.
+    """
+    name = cluster_key.VARIABLE
+    if environ.get(name):
+        return ClusterKey.parse(environ[name])
+    text = _read_env(directory / ENV_FILE).get(name, "")
+    return ClusterKey.parse(text, f"{ENV_FILE}: {name}") if text else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,10 +363,9 @@ def _read_env(path: Path) -> dict[str, str]:
             )
         if binding.key is not None and binding.value is not None:
             values[binding.key] = binding.value
-    known = [key.variable for key in KEYS if key.variable]
     for name in values:
-        if name.startswith("PERFLOAD_") and name not in known:
-            raise UsageError(f"{path}: unknown variable {name}", hint=_known(name, known))
+        if name.startswith("PERFLOAD_") and name not in OWN_VARIABLES:
+            raise UsageError(f"{path}: unknown variable {name}", hint=_known(name, OWN_VARIABLES))
     return values
 
 

@@ -59,6 +59,12 @@ def add_options(parser: Any) -> None:
         type=int,
         help="Seed of everything random about the load, such as the mix of scenarios",
     )
+    add(
+        "--insecure-cluster",
+        action="store_true",
+        help="Let a master without a key (PERFLOAD_CLUSTER_KEY) listen on other addresses than loopback: "
+        "whoever reaches it can join, read the options of the run and send results",
+    )
 
 
 def config_flags(options: Mapping[str, Any]) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Load plans as pure functions of time: which virtual user starts when, and how many run at once.
 
-Nothing here reads a clock. The schedule depends on the phases and the time scale alone, so that any number of
-workers, each taking its share, starts the same virtual users at the same times.
+Nothing here reads a clock. The schedule depends on the phases and the time scale alone; `perfload.shares`
+says who of several load generators starts which part of it.
 """
 
 from __future__ import annotations
@@ -66,28 +66,18 @@ class Plan:
             return 0.0
         return span.start + (span.end - span.start) * (t_s - span.start_s) / span.duration_s
 
-    def schedule(self, index: int = 0, count: int = 1) -> Iterator[Arrival | Level]:
-        """Yield, in order of time, what worker `index` of `count` has to do.
-
-        Arrival k falls to worker k mod `count`: the union over all workers is the same for every `count`.
-        Levels are this worker's share of the concurrent users and end with 0.
-        """
+    def schedule(self) -> Iterator[Arrival | Level]:
+        """Yield, in order of time, everything that is to be done; it ends with a level of 0 users."""
         number = 0
         for phase_index, (phase, span) in enumerate(zip(self.phases, self.spans, strict=True)):
             for at_s, users in _levels(phase, span):
-                yield Level(at_s, share(users, index, count), phase_index)
+                yield Level(at_s, users, phase_index)
             if phase.model != "arrivals":
                 continue
             for offset_s in _offsets(phase, span.duration_s):
-                if number % count == index:
-                    yield Arrival(number, span.start_s + offset_s, phase_index)
+                yield Arrival(number, span.start_s + offset_s, phase_index)
                 number += 1
         yield Level(self.duration_s, 0, len(self.phases) - 1)
-
-
-def share(total: int, index: int, count: int) -> int:
-    """Return how many of items 0..`total`-1 fall to worker `index` of `count`: item k to k mod count."""
-    return max(0, (total - index + count - 1) // count)
 
 
 def _check(phases: Sequence[Phase], time_scale: float) -> None:

@@ -8,7 +8,7 @@ from typing import overload
 
 MASK = "***"
 
-_WORDS = "password|passwd|passphrase|secret|token|api[_-]?key|authorization|credential"
+_WORDS = "password|passwd|passphrase|secret|token|(?:api|cluster)[_-]?key|authorization|credential"
 _SECRET_KEY = re.compile(_WORDS, re.IGNORECASE)
 _COUNT_KEY = re.compile(
     r"tokens|(?:first|inter|per)_?token|token_(?:count|limit|budget|us|ms|s)$", re.IGNORECASE
@@ -24,7 +24,8 @@ _BEFORE_AT = re.compile(
     re.VERBOSE,
 )
 _BEARER = re.compile(r"\b(Bearer)\s+[^\s,;\"'<>]+", re.IGNORECASE)
-_SK_KEY = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{4,}")
+_KEY = re.compile(r"(?<![A-Za-z0-9])(?:sk-|plk1_)[A-Za-z0-9_-]{4,}")
+"""Of language models, and of clusters."""
 _JSON_WEB_TOKEN = re.compile(r"(?<![\w-])eyJ[\w-]++\.[\w-]++\.[\w-]*")
 _ASSIGNMENT = re.compile(
     rf"""(?<![\w.-]) (?=[\w.-]*?(?:{_WORDS})) (?P<key>[\w.-]++)
@@ -47,8 +48,8 @@ def redact(value: object) -> object:
     """Return `value` with every secret replaced by `***`; the argument is not changed.
 
     In texts: the user part of URLs, `key=value` and `"key": "value"` whose key names a secret, bearer
-    tokens, JSON web tokens and `sk-...` keys. In mappings: the values of such keys. Lists, tuples and
-    mappings are gone through to any depth; other values stay as they are.
+    tokens, JSON web tokens, `sk-...` keys and keys of clusters. In mappings: the values of such keys. Lists,
+    tuples and mappings are gone through to any depth; other values stay as they are.
     """
     if isinstance(value, str):
         return _redact_text(value)
@@ -71,7 +72,7 @@ def _redact_text(text: str) -> str:
     text = _BEFORE_AT.sub(rf"\1{MASK}@", text)
     text = _ASSIGNMENT.sub(_redact_assignment, text)
     text = _BEARER.sub(rf"\1 {MASK}", text)
-    return _JSON_WEB_TOKEN.sub(MASK, _SK_KEY.sub(MASK, text))
+    return _JSON_WEB_TOKEN.sub(MASK, _KEY.sub(MASK, text))
 
 
 def _redact_assignment(match: re.Match[str]) -> str:

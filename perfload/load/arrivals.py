@@ -17,9 +17,13 @@ from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_STOPPING
 
 from perfload.load.clock import RunClock, Timer
+from perfload.load.licence import Licence, Upcoming
 from perfload.model import PhaseSpan
-from perfload.plan import Arrival, Level, Plan, share
+from perfload.plan import Arrival, Level, Plan
 from perfload.recorder import Recorder
+
+LOOK_S = 0.1
+"""How often a node that waits looks whether its share has changed."""
 
 
 class Visit:
@@ -91,14 +95,13 @@ class ScenarioPicker:
 
 
 class Dispatcher:
-    """Walks this node's share of the plan."""
+    """Walks the plan and starts this node's share of it."""
 
     def __init__(
         self,
         plan: Plan,
         *,
-        index: int,
-        count: int,
+        licence: Licence,
         clock: RunClock,
         timer: Timer,
         recorder: Recorder,
@@ -106,29 +109,57 @@ class Dispatcher:
         environment: Any,
     ) -> None:
         self._plan = plan
-        self._index = index
-        self._count = count
+        self._licence = licence
         self._clock = clock
         self._timer = timer
         self._recorder = recorder
         self._picker = picker
         self._environment = environment
         self._users = environment.runner.user_greenlets
-        self._residents: list[User] = []
-        """The concurrent users of a closed phase."""
-        self._resident_number = index
+        self._level = 0
+        """Concurrent users of the closed phase under way, over all nodes."""
+        self._residents: dict[int, User] = {}
+        """Those of them that are this node's, by number."""
+        self._held: object = None
+        """What the residents were last brought in line with."""
         self.finished = False
         """True once every arrival of this node's share is started or dropped."""
 
     def run(self) -> None:
         """Do what the plan says until it ends; the body of the dispatcher's greenlet."""
-        for step in self._plan.schedule(self._index, self._count):
-            self._timer.wait_until(self._clock.zero_s + step.at_s)
+        upcoming = Upcoming(self._plan.schedule(), self._licence)
+        while (step := upcoming.next()) is not None:
+            if not self._is_time_for(step):
+                continue  # the shares may have changed while we waited
+            upcoming.take()
             if isinstance(step, Level):
-                self._hold(step)
-            else:
+                self._level = step.users
+                self._hold()
+            elif step.at_s >= self._licence.void_before_s:
                 self._admit(step)
         self.finished = True
+
+    def _is_time_for(self, step: Arrival | Level) -> bool:
+        """Wait for `step`, but not so long that a change of shares would be noticed late.
+
+        False if it is not time yet, or if `step` may have become another node's meanwhile.
+        """
+        version = self._licence.shares.version
+        until_s = step.at_s
+        if self._licence.may_lapse:
+            until_s = min(until_s, self._clock.now_s() + LOOK_S)
+        self._timer.wait_until(self._clock.zero_s + until_s)
+        if self._level or self._residents:
+            self._hold()
+        if until_s < step.at_s or version != self._licence.shares.version:
+            return False
+        if self._has_lease():
+            return True
+        gevent.sleep(LOOK_S)
+        return False
+
+    def _has_lease(self) -> bool:
+        return self._clock.now_s() <= self._licence.until_s
 
     @property
     def idle(self) -> bool:
@@ -146,7 +177,7 @@ class Dispatcher:
 
     def _is_full(self, arrival: Arrival) -> bool:
         cap = self._plan.phases[arrival.phase].max_users
-        return cap is not None and len(self._users) >= share(cap, self._index, self._count)
+        return cap is not None and len(self._users) >= self._licence.shares.room(cap, arrival.at_s)
 
     def _start_visit(self, arrival: Arrival, span: PhaseSpan) -> None:
         user = self._make_user(arrival.number)
@@ -166,18 +197,29 @@ class Dispatcher:
             self._environment.events.user_error.fire(user_instance=None, exception=error, tb=trace)
             return None
 
-    def _hold(self, level: Level) -> None:
-        self._residents = [user for user in self._residents if not user.greenlet.dead]
-        for _ in range(level.users - len(self._residents)):
-            user = self._make_user(self._resident_number)
-            self._resident_number += self._count
-            if user is not None:
-                user.start(self._users)
-                self._residents.append(user)
-        leaving = self._residents[level.users :]
-        del self._residents[level.users :]
-        for user in leaving:
-            gevent.spawn(_stop_gracefully, user)
+    def _hold(self) -> None:
+        """Start and stop residents until they are this node's share of the level; none without a lease."""
+        now_s = self._clock.now_s()
+        shares, level = self._licence.shares, self._level if self._has_lease() else 0
+        wanted = (level, shares.version, shares.era(now_s).from_s)
+        if wanted == self._held:
+            return
+        self._held = wanted
+        mine = shares.residents(level, now_s)
+        for number in self._residents.keys() - set(mine):
+            gevent.spawn(_stop_gracefully, self._residents.pop(number))
+        for number in mine:
+            resident = self._residents.get(number)
+            if resident is None or resident.greenlet.dead:
+                self._start_resident(number)
+
+    def _start_resident(self, number: int) -> None:
+        user = self._make_user(number)
+        if user is None:
+            self._residents.pop(number, None)
+            return
+        user.start(self._users)
+        self._residents[number] = user
 
 
 def _stop_gracefully(user: User) -> None:

@@ -17,10 +17,14 @@ from gevent import get_hub
 class RunClock:
     """Seconds since the run's start, from the monotonic clock."""
 
-    def __init__(self, started_at_s: float) -> None:
-        """Anchor the run's start, given in seconds since the epoch, on this machine's monotonic clock."""
+    def __init__(self, started_at_s: float, zero_s: float | None = None) -> None:
+        """Anchor the run's start, given in seconds since the epoch, on this machine's monotonic clock.
+
+        `zero_s` is the start on `time.perf_counter`, if it is known; else this machine's wall clock is
+        trusted.
+        """
         self.started_at_s = started_at_s
-        self.zero_s = time.perf_counter() - (time.time() - started_at_s)
+        self.zero_s = time.perf_counter() - (time.time() - started_at_s) if zero_s is None else zero_s
         self.zero_ns = round(self.zero_s * 1e9)
         """The run's start on `time.perf_counter_ns`."""
 

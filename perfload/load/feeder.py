@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
+from weakref import WeakSet
 
 from perfload.dataset import read_rows
 from perfload.errors import UsageError
+from perfload.load.rows import RowStock
+
+if TYPE_CHECKING:
+    from perfload.load.node import Node
 
 Order = Literal["sequential", "random", "unique"]
 
@@ -16,8 +22,8 @@ Order = Literal["sequential", "random", "unique"]
 class DataFeeder:
     """Hands out the rows of a CSV file.
 
-    `sequential`: one after the other, over and over; `random`: any of them; `unique`: one that no other live
-    user has, on any worker. Each of N workers hands out every N-th row, so that together they are as one.
+    `sequential`: one after the other, over and over; each of N workers hands out every N-th row. `random`:
+    any of them. `unique`: one that no other live user has, on any worker: the master lends them out.
     """
 
     def __init__(self, path: str | Path, columns: Sequence[str], *, order: Order = "sequential") -> None:
@@ -27,55 +33,70 @@ class DataFeeder:
         self._path = Path(path)
         self._order = order
         self._rows = read_rows(self._path, columns)
-        self._share: tuple[str, int, int] | None = None
-        self._mine: list[dict[str, str]] = []
-        self._size = 0
+        self._node: Node | None = None
+        self._stock: RowStock | None = None
         self._next = 0
+        self._step = 0
+        """0 until the first run, or the first row outside one."""
+        if order == "unique":
+            _unique.add(self)
 
     def take(self, user: Any) -> dict[str, str]:
         """Return a row for `user`; a unique one is given back when the user's greenlet ends.
 
         Raises `UsageError` when unique rows run out: a test with wrong data must not look like a good one.
         """
-        self._join(*_share_of_this_node())
         if self._order == "random":
             return random.choice(self._rows)
+        self.join(_present_node())
         if self._order == "unique":
             return self._take_unique(user)
-        row = self._mine[self._next % len(self._mine)]
-        self._next += 1
+        row = self._rows[self._next % len(self._rows)]
+        self._next += self._step
         return row
 
-    def _join(self, run_id: str, index: int, count: int) -> None:
-        """Begin again with this node's share of the rows when a run begins."""
-        if self._share == (run_id, index, count):
+    def join(self, node: Node | None) -> None:
+        """Begin again when a run begins on this node; None outside a run."""
+        if node is self._node and self._step:
             return
-        self._share = (run_id, index, count)
-        self._next = 0
-        # A node that came too late for a share of the arrivals (count 0) has no rows of its own either.
-        shared = self._rows[index::count] if count else []
-        # Whoever goes through the rows in order may share one if there are more workers than rows.
-        self._mine = list(shared if shared or self._order == "unique" else self._rows)
-        self._size = len(self._mine)
+        self._node = node
+        assignment = node.assignment if node is not None else None
+        self._next, self._step = (assignment.index, assignment.count) if assignment else (0, 1)
+        if self._order == "unique":
+            self._stock = self._new_stock(node)
+
+    def _new_stock(self, node: Node | None) -> RowStock:
+        if node is None:
+            return RowStock(range(len(self._rows)))
+        return node.lend(f"{self._path.name} {_digest(self._rows)}", len(self._rows))
 
     def _take_unique(self, user: Any) -> dict[str, str]:
-        if not self._mine:
+        assert self._stock is not None
+        row = self._stock.take()
+        if row is None:
             raise UsageError(
-                f"{self._path} has no row left that no other user has; this node's share: {self._size} rows",
+                f"{self._path} has no row left that no other user has; it has {len(self._rows)} rows",
                 hint="add rows, lower the number of users, or use order='sequential'",
             )
-        mine = self._mine  # the next run has other rows, to which this one is not given back
-        row = mine.pop(0)
-        user.greenlet.link(lambda _greenlet: mine.append(row))
-        return row
+        user.greenlet.link(self._stock.giver(row))
+        return self._rows[row]
 
 
-def _share_of_this_node() -> tuple[str, int, int]:
-    """Return (run, index, count) of this process; node one of one outside a run."""
+_unique: WeakSet[DataFeeder] = WeakSet()
+
+
+def prepare(node: Node) -> None:
+    """Have every feeder of unique rows send for some before the first user asks."""
+    for feeder in list(_unique):
+        feeder.join(node)
+
+
+def _digest(rows: Sequence[Mapping[str, str]]) -> str:
+    """Tell files apart: workers must not be lent rows of a file that is not the one that they have."""
+    return hashlib.blake2b(repr(rows).encode(), digest_size=8).hexdigest()
+
+
+def _present_node() -> Node | None:
     from perfload.load import plugin
 
-    node = plugin.installed.node if plugin.installed else None
-    if node is None:
-        return ("", 0, 1)
-    assignment = node.assignment
-    return (assignment.run_id, assignment.index, assignment.count)
+    return plugin.installed.node if plugin.installed else None

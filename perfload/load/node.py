@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +12,20 @@ from typing import Any
 import gevent
 from gevent import Greenlet
 
+from perfload.load import feeder
 from perfload.load.arrivals import Dispatcher, ScenarioPicker
 from perfload.load.bridge import RequestBridge, presentable
 from perfload.load.clock import RunClock, best_timer
 from perfload.load.collector import CollectorPolicy
 from perfload.load.http.event import RequestEvent
 from perfload.load.http.resolver import resolver
+from perfload.load.licence import Licence
+from perfload.load.rows import RowStock
 from perfload.load.statistics import StatisticsFeed
 from perfload.model import AnyWindow, PhaseSpan, Reading, span_at
 from perfload.plan import Plan
 from perfload.recorder import Recorder
+from perfload.shares import Era, Shares
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +41,16 @@ class Assignment:
     node: str
     index: int
     count: int
-    """Number of nodes that share the arrivals; 0 for a node that came too late to get a share."""
+    """Number of nodes when it was told."""
     started_at_s: float
     seed: int
+    eras: tuple[Era, ...]
+    """Who starts what; in order of time."""
+    version: int = 0
+    """Of the eras."""
+    lease_until_s: float = math.inf
+    zero_s: float | None = None
+    """The run's start on the master's `perf_counter`; None on the machine that keeps the record itself."""
     time_scale: float = 1.0
     shape: str = ""
     """Name of the shape's class, which may have been picked in the web UI; "" without a shape."""
@@ -71,19 +83,26 @@ class Node:
         spans: tuple[PhaseSpan, ...],
         sink: Sink,
         *,
+        clock: RunClock,
         freezes_objects: bool = True,
+        lend: Callable[[str, int], RowStock] | None = None,
     ) -> None:
+        """Take part in a run; `lend` gets unique rows from the master, all are this node's without it."""
         self.assignment = assignment
-        self.clock = RunClock(assignment.started_at_s)
+        self.clock = clock
+        shares = Shares(assignment.index, assignment.eras, assignment.version)
+        self.licence = Licence(shares, assignment.lease_until_s)
         self.recorder = Recorder(assignment.run_id, assignment.node)
         self._environment = environment
         self._sink = sink
+        self._lend = lend
+        self._stocks: dict[str, RowStock] = {}
         self._feed = StatisticsFeed(environment, self.clock)
         self._bridge = RequestBridge(self.recorder, self.clock, spans, self._feed)
         self._requests = RequestEvent.adopt(environment.events.request)
         self._spans = spans
         self._timer = best_timer()
-        self._dispatcher = self._make_dispatcher(plan) if plan and assignment.count else None
+        self._dispatcher = self._make_dispatcher(plan) if plan else None
         self._greenlets: list[Greenlet] = []
         self._dispatching: Greenlet | None = None
         self._pulse = _Pulse(environment)
@@ -92,8 +111,7 @@ class Node:
     def _make_dispatcher(self, plan: Plan) -> Dispatcher:
         return Dispatcher(
             plan,
-            index=self.assignment.index,
-            count=self.assignment.count,
+            licence=self.licence,
             clock=self.clock,
             timer=self._timer,
             recorder=self.recorder,
@@ -104,6 +122,7 @@ class Node:
     def start(self) -> None:
         """Begin: record requests, start virtual users by the plan, report once a second."""
         resolver.forget()  # addresses are looked up once per run
+        feeder.prepare(self)
         self._collector.begin()
         self._feed.begin()
         self._requests.record_with(self._bridge, self._bridge.on_request)
@@ -112,6 +131,13 @@ class Node:
         self._spawn(self._report_seconds)
         if self._dispatcher is not None:
             self._dispatching = self._spawn(self._dispatcher.run)
+
+    def lend(self, feeder: str, total: int) -> RowStock:
+        """Return the unique rows of `feeder`, which has `total`, that this node may hand out."""
+        if self._lend is not None:
+            return self._lend(feeder, total)
+        # Two feeders of one file share its rows.
+        return self._stocks.setdefault(feeder, RowStock(range(total)))
 
     def _spawn(self, body: Callable[[], None]) -> Greenlet:
         greenlet = gevent.spawn(body)

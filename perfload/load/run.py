@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from perfload.analysis.measures import LiveMeasures
@@ -16,9 +18,10 @@ from perfload.errors import RecordError
 from perfload.load.clock import RunClock
 from perfload.load.node import Batch
 from perfload.load.progress import Progress
-from perfload.model import EndReason, Manifest, NodeRecord
+from perfload.model import ArrivalWindow, EndReason, Manifest, NodeEvent, NodeRecord
 from perfload.monitors.process import SamplerProcess
 from perfload.plan import Plan
+from perfload.shares import Era, Seconds, given, lost
 from perfload.store import READINGS, RunWriter
 from perfload.thresholds import breaches_now
 
@@ -29,15 +32,22 @@ PROGRESS_S = 2.0
 
 @dataclass(slots=True)
 class NodeState:
-    """What has arrived from one node."""
+    """What has arrived from one node, and whether it was there all the time."""
 
     index: int
+    joined_s: float = 0.0
     last_second: int = -1
     idle: bool = False
     complete: bool = False
-    has_left: bool = False
-    """Its last results came, but before the load had ended: its share was not offered from then on."""
+    is_lost: bool = False
+    left_s: float | None = None
+    away_since_s: float = math.inf
+    """Since when it may have missed arrivals: the earliest time at which it was lost, or left."""
     note: str = ""
+    clock_offset_s: float | None = None
+    clock_error_s: float | None = None
+    dealt_with: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """(second, phase) -> arrivals that it started or dropped."""
 
 
 class Run:
@@ -53,13 +63,15 @@ class Run:
         """Why an abort rule ended the run, in words."""
         self._load_ended_at_s: float | None = None
         self._plan = plan
-        self._drain_s = config.drain_s
+        self.drain_s = config.drain_s
+        """How long virtual users may go on after the plan's end."""
         self._rules = [rule for rule in config.rules if rule.abort]
         self._live = LiveMeasures(self._rules, counted_phases(manifest))
         self._writer = RunWriter(config.reports_dir / manifest.run_id, manifest)
         self._progress = Progress(manifest.phases)
         self._next_line_s = PROGRESS_S
         self._problem = ""
+        self._given: dict[int, Seconds] = {}
         self._sampler = self._start_sampler(config)
 
     @property
@@ -74,22 +86,50 @@ class Run:
             self.folder / READINGS, node="generator-host", interval_s=config.monitor_interval_s
         )
 
-    def expect(self, node: str, index: int) -> None:
-        """Name a node whose results this run waits for."""
-        self.nodes[node] = NodeState(index)
+    def expect(self, node: str, index: int, joined_s: float = 0.0) -> None:
+        """Name a node whose results this run waits for; once is enough."""
+        if node not in self.nodes:
+            self.nodes[node] = NodeState(index, joined_s)
 
     def take(self, node: str, batch: Batch) -> None:
-        """Add what `node` delivers; nodes that nobody expected are counted too, and named in the record."""
-        state = self.nodes.setdefault(node, NodeState(index=len(self.nodes), note="joined during the run"))
+        """Add what `node`, which is expected, delivers."""
+        state = self.nodes[node]
         state.idle = batch.idle
-        state.complete = batch.final
-        if batch.final and self._load_ended_at_s is None:
-            state.has_left = True
-            state.note = "left during the run"
+        if batch.final:
+            state.complete, state.is_lost = True, False
+            if not self.has_ended:
+                self._leave(state, self.clock.now_s())
         state.last_second = max([state.last_second, *(window.second for window in batch.windows)])
+        for window in batch.windows:
+            if isinstance(window, ArrivalWindow):
+                state.dealt_with[window.second, window.phase] += window.lag.count + window.dropped
         self._live.add(batch.windows)
         self._progress.add(batch.windows, batch.readings)
         self._report_problem(self._writer.append(batch.windows, batch.readings))
+
+    def _leave(self, state: NodeState, now_s: float) -> None:
+        state.left_s = now_s if state.left_s is None else state.left_s
+        state.away_since_s = min(state.away_since_s, now_s - 1)
+
+    def lose(self, node: str, now_s: float, silent_s: float) -> None:
+        """Note that `node` was not heard of for `silent_s`; nobody waits for it to finish any more."""
+        state = self.nodes[node]
+        state.is_lost = True
+        self._leave(state, now_s - silent_s)
+
+    def find(self, node: str, offset_s: float, error_s: float) -> None:
+        """Note a sign of life of `node`, and what it knows of its clock by now."""
+        state = self.nodes[node]
+        if state.is_lost:
+            state.is_lost, state.left_s = False, None
+        state.clock_offset_s, state.clock_error_s = offset_s, error_s
+
+    def note(self, events: Sequence[NodeEvent]) -> None:
+        """Take `events`, all so far, into the record: it tells the story even if this process is killed."""
+        for event in events[len(self._writer.manifest.events) :]:
+            logger.warning("%s %s at %.1f s: %s", event.node, event.kind, event.at_s, event.note)
+        if len(events) > len(self._writer.manifest.events):
+            self._report_problem(self._writer.note(tuple(events)))
 
     def _report_problem(self, problem: str) -> None:
         if problem and problem != self._problem:
@@ -114,14 +154,25 @@ class Run:
         if self._plan is None:
             return False
         after_s = self.clock.now_s() - self._plan.duration_s
-        waiting = [state for state in self.nodes.values() if not (state.idle or state.complete)]
-        self.finished = after_s >= 0 and (not waiting or after_s >= self._drain_s)
+        nodes = self.nodes.values()
+        waiting = [state for state in nodes if not (state.idle or state.complete or state.is_lost)]
+        self.finished = after_s >= 0 and (not waiting or after_s >= self.drain_s)
         return self.finished
 
     @property
     def is_complete(self) -> bool:
         """Whether every node has delivered its last results."""
         return all(state.complete for state in self.nodes.values())
+
+    @property
+    def waits_for_present(self) -> bool:
+        """Whether a node that is there has still to deliver its last results."""
+        return any(not (state.complete or state.is_lost) for state in self.nodes.values())
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the load is over, though users may still be stopping."""
+        return self._load_ended_at_s is not None
 
     def end_load(self) -> None:
         """Note that the load ends now; users may take a while to stop, and their time is not the load's."""
@@ -139,13 +190,59 @@ class Run:
         except RecordError as error:
             logger.error("%s", error)
 
+    def settle(self, eras: Sequence[Era]) -> None:
+        """Work out from the eras of a cluster's run what each node was given, and what was lost of it."""
+        if self._plan is None:
+            return
+        phases = [span.name for span in self._plan.spans]
+        self._given = given(self._plan.schedule(), eras, phases, self._load_end_s())
+
+    def _load_end_s(self) -> float:
+        """Return the second of the run at which its load ended; infinite if its plan was carried out."""
+        if self.finished or self._load_ended_at_s is None:
+            return math.inf
+        return self._load_ended_at_s - self.clock.started_at_s
+
     def _node_records(self) -> Sequence[NodeRecord]:
-        return [
-            NodeRecord(
-                name, state.index, state.complete and not state.has_left, state.last_second, state.note
-            )
-            for name, state in self.nodes.items()
-        ]
+        return [self._node_record(name, state) for name, state in self.nodes.items()]
+
+    def _node_record(self, name: str, state: NodeState) -> NodeRecord:
+        its = self._given.get(state.index, {})
+        return NodeRecord(
+            name,
+            state.index,
+            state.complete and not state.is_lost,
+            state.last_second,
+            state.note or self._what_is_missing(state),
+            joined_s=round(state.joined_s, 3),
+            left_s=None if state.left_s is None else round(state.left_s, 3),
+            given=sum(its.values()) if self._given else None,
+            lost=self._lost(state, its),
+            clock_offset_ms=_milliseconds(state.clock_offset_s),
+            clock_error_ms=_milliseconds(state.clock_error_s),
+        )
+
+    def _lost(self, state: NodeState, its: Seconds) -> tuple[tuple[int, str, int], ...]:
+        """Return what was lost while the node was away; the second in which a run is stopped is left out."""
+        end_s = self._load_end_s()
+        own, dealt = (
+            {key: count for key, count in counts.items() if key[0] + 1 <= end_s}
+            for counts in (its, state.dealt_with)
+        )
+        missing = lost(own, dealt).items() if state.away_since_s < math.inf else ()
+        return tuple((at, phase, count) for (at, phase), count in missing if at >= int(state.away_since_s))
+
+    def _what_is_missing(self, state: NodeState) -> str:
+        if state.complete:
+            return ""
+        since = f"everything after second {state.last_second}" if state.last_second >= 0 else "everything"
+        if state.is_lost:
+            return f"it was last heard of at {state.left_s or 0:.1f} s and did not return: {since} is missing"
+        return f"its final results did not arrive in time: {since} is missing"
+
+
+def _milliseconds(value_s: float | None) -> float | None:
+    return None if value_s is None else round(1000 * value_s, 3)
 
 
 def new_run_id(name: str) -> str:

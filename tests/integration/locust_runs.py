@@ -31,8 +31,14 @@ def heed_interrupts() -> None:
 class LocustProcess:
     """One Locust process; its output is read as it comes, so that tests wait for lines and never for time."""
 
-    def __init__(self, *arguments: object, cwd: Path, environment: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "locust", *map(str, arguments)]
+    def __init__(
+        self,
+        *arguments: object,
+        cwd: Path,
+        environment: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        command = [*prefix, sys.executable, "-m", "locust", *map(str, arguments)]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PERFLOAD_")}
         self.process = subprocess.Popen(
             command,

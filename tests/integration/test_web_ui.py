@@ -31,9 +31,12 @@ class WebUi:
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}"
 
-    def get(self, path: str) -> Any:
+    def read(self, path: str) -> bytes:
         with urllib.request.urlopen(self._url + path, timeout=20) as response:
-            return json.load(response)
+            return bytes(response.read())
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.read(path))
 
     def post(self, path: str, *, origin: str = "", **form: str) -> Any:
         data = urllib.parse.urlencode(form).encode()

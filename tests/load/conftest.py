@@ -44,7 +44,7 @@ def default_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     from perfload.load import plugin
 
     config = load_config(directory=tmp_path, environ={}, flags={})
-    monkeypatch.setattr(plugin.installed, "config", config, raising=False)
+    monkeypatch.setattr(plugin.installed, "_config", config)
 
 
 @pytest.fixture

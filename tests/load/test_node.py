@@ -12,9 +12,12 @@ from locust import User, constant, task
 import perfload.load
 from perfload.errors import UsageError
 from perfload.load import plugin
+from perfload.load.clock import RunClock
 from perfload.load.node import Assignment, Batch, Node
+from perfload.load.rows import RowStock
 from perfload.model import ArrivalWindow, MetricWindow, Phase, Window
 from perfload.plan import Plan
+from perfload.shares import evenly
 
 PLAN = Plan(
     [
@@ -42,16 +45,19 @@ class Visitor(User):
 
 
 def make_node(
-    environment: Any, batches: list[Batch], heard: Event, plan: Plan = PLAN, count: int = 1
+    environment: Any, batches: list[Batch], heard: Event, plan: Plan = PLAN, lend: Any = None, **terms: Any
 ) -> Node:
     def sink(batch: Batch) -> None:
         batches.append(batch)
         if batch.idle:
             heard.set()
 
-    # It began 0.8 s ago, as on a node that hears of it late: what was due by now is started at once.
-    assignment = Assignment("run-1", "local", 0, count, started_at_s=time.time() - 0.8, seed=1)
-    return Node(environment, assignment, plan, plan.spans, sink)
+    # It began 0.5 s ago, as on a node that hears of it late: what was due by now is started at once.
+    started_at_s = time.time() - 0.5
+    clock = RunClock(started_at_s)
+    terms = {"eras": (evenly([0], 0.0),)} | terms
+    assignment = Assignment("run-1", "local", 0, 1, started_at_s=started_at_s, seed=1, **terms)
+    return Node(environment, assignment, plan, plan.spans, sink, clock=clock, lend=lend)
 
 
 def test_a_node_hands_over_every_second_and_the_rest_at_the_end(
@@ -136,7 +142,7 @@ def test_after_stop_arrivals_nobody_comes_and_whoever_is_here_may_finish(
 def test_a_node_without_a_share_records_but_starts_nobody(make_environment: Callable[..., Any]) -> None:
     batches: list[Batch] = []
     environment = make_environment(Visitor)
-    node = make_node(environment, batches, Event(), count=0)
+    node = make_node(environment, batches, Event(), eras=(evenly([1], 0.0),))
     node.start()
     Visitor(environment).ask()
     node.finish()
@@ -159,3 +165,31 @@ def test_a_metric_that_is_no_amount_is_an_error_in_a_run(
     with pytest.raises(UsageError, match="metric 'tokens' was given -1"):
         perfload.load.record("tokens", -1)
     node.finish()
+
+
+def test_a_node_goes_by_its_assignment(make_environment: Callable[..., Any]) -> None:
+    eras = (evenly([0], 0.0), evenly([0, 1], 5.0))
+    node = make_node(make_environment(Visitor), [], Event(), eras=eras, version=7, lease_until_s=2.5)
+    shares = node.licence.shares
+    assert (shares.node, shares.version, node.licence.until_s) == (0, 7, 2.5)
+    assert [shares.owns(1, at_s) for at_s in (4.9, 5.0)] == [True, False]
+    node.start()
+    node.finish()
+
+
+def test_unique_rows_are_all_the_node_s_own_unless_somebody_lends_them(
+    make_environment: Callable[..., Any],
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def lend(feeder: str, total: int) -> RowStock:
+        asked.append((feeder, total))
+        return RowStock([7])
+
+    for lender, rows in ((None, [0, 1, None]), (lend, [7, None, None])):
+        node = make_node(make_environment(Visitor), [], Event(), lend=lender)
+        node.start()
+        stock = node.lend("accounts.csv", 2)
+        assert [stock.take() for _ in range(3)] == rows
+        node.finish()
+    assert asked == [("accounts.csv", 2)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from perfload.config import KEYS, SETTINGS, Config, load_config
+from perfload.config import KEYS, OWN_VARIABLES, SETTINGS, Config, load_config
 from perfload.errors import UsageError
 from perfload.hosts import HostRules
 
@@ -316,7 +316,7 @@ def test_example_env_file_is_valid_and_lists_every_variable(load):
     example = (ROOT / ".env.performance.example").read_text(encoding="utf-8")
     assert load(env=example).host == "http://localhost:8000"
     variables = {line.removeprefix("# ").partition("=")[0] for line in example.splitlines() if "=" in line}
-    assert variables == {*SETTINGS, *(key.variable for key in KEYS if key.variable)}
+    assert variables == {*SETTINGS, *OWN_VARIABLES}
 
 
 def test_example_values_of_the_keys_are_valid(load):
@@ -327,5 +327,5 @@ def test_example_values_of_the_keys_are_valid(load):
 
 def test_every_key_and_variable_is_documented():
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    names = [name for key in KEYS for name in (key.name, key.variable) if name]
-    assert [name for name in (*names, *SETTINGS) if f"`{name}`" not in page] == []
+    names = (*(key.name for key in KEYS), *OWN_VARIABLES, *SETTINGS)
+    assert [name for name in names if f"`{name}`" not in page] == []

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,13 @@ def test_help_needs_neither_locust_nor_the_target_extra(arguments: list[str]) ->
     loaded = modules_after(HELP.format(arguments=arguments))
     assert "perfload" in loaded
     assert not loaded.intersection((*PATCHES, *TARGET_EXTRA))
+
+
+def test_a_shape_is_planned_without_locust_in_the_process() -> None:
+    shape = Path(__file__).parents[2] / "shapes" / "spike.py"
+    loaded = modules_after(HELP.format(arguments=["plan", str(shape)]))
+    assert "perfload" in loaded
+    assert not loaded.intersection(PATCHES)
 
 
 def test_help_works_where_the_target_extra_is_not_installed() -> None:

@@ -14,10 +14,10 @@ ROOT = Path(perfload.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("load", "report", "target"),
-    ("monitors", "analysis", "store", "config"),
+    ("monitors", "analysis", "store", "config", "capacity", "shares"),
     ("recorder", "plan", "thresholds", "codec", "hosts", "dataset", "readings"),
-    ("model",),
-    ("histogram", "units", "redact", "suggest", "child", "options"),
+    ("model", "costs"),
+    ("histogram", "units", "redact", "suggest", "child", "options", "cluster_key"),
     ("errors",),
 )
 """From the top down. A package imports those of the layers below its own, and none of its own layer.
@@ -35,6 +35,7 @@ ONLY_IN_LOAD = {"locust", "gevent", "greenlet", "geventhttpclient", "flask", "co
 
 MAY_EXIT = {
     "load/plugin.py": "Locust's `init` event: nothing above it would end the process",
+    "load/cluster/rpc.py": "Locust makes its sockets before any event: nothing above would end the process",
     "load/interrupts.py": "the second Ctrl-C, and the hook for errors that nobody caught",
     "monitors/sampler.py": "the main function of a process of its own",
     "target/__main__.py": "the main function of a process of its own",

@@ -11,6 +11,7 @@ import pytest
 from gevent.event import Event
 from locust import User, constant, task
 
+from perfload.load.clock import RunClock
 from perfload.load.http import RequestFailed
 from perfload.load.http.connection import Connection
 from perfload.load.http.dialer import Dialer
@@ -19,6 +20,7 @@ from perfload.load.http.resolver import Resolver, resolver
 from perfload.load.node import Assignment, Node
 from perfload.model import Phase
 from perfload.plan import Plan
+from perfload.shares import evenly
 from tests.load.conftest import wait_for
 from tests.load.http.conftest import Client
 from tests.load.http.servers import OK, ConnectProxy, ScriptedServer
@@ -138,10 +140,11 @@ def test_a_run_that_begins_asks_again(
         resolver.find(HOST, 80)
         node = Node(
             make_environment(Visitor),
-            Assignment("run", "local", 0, 1, started_at_s=time.time(), seed=1),
+            Assignment("run", "local", 0, 1, started_at_s=time.time(), seed=1, eras=(evenly((0,), 0.0),)),
             plan,
             plan.spans,
             lambda _: None,
+            clock=RunClock(time.time()),
         )
         node.start()
         assert resolver.known(HOST, 80) is None

@@ -20,7 +20,7 @@ from tests.load.http.servers import OK, ConnectProxy, ScriptedServer
 @pytest.fixture(autouse=True)
 def default_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = load_config(directory=tmp_path, environ={}, flags={})
-    monkeypatch.setattr(plugin.installed, "config", config, raising=False)
+    monkeypatch.setattr(plugin.installed, "_config", config)
 
 
 def test_certificates_and_sessions(

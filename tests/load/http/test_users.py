@@ -14,10 +14,12 @@ from perfload.load.clock import RunClock, SleepTimer
 from perfload.load.http import HttpSession
 from perfload.load.http.event import RequestEvent
 from perfload.load.http.timeouts import TICK_S, Reaper
+from perfload.load.licence import Licence
 from perfload.load.statistics import StatisticsFeed
 from perfload.model import Phase, Window
 from perfload.plan import Plan
 from perfload.recorder import Recorder
+from perfload.shares import Shares, evenly
 from tests.load.conftest import wait_for
 from tests.load.http.servers import HANG, OK, PAUSE, ScriptedServer
 
@@ -115,8 +117,7 @@ def dispatch(environment: Any, plan: Plan, started_at_s: float) -> list[Window]:
     RequestEvent.adopt(environment.events.request).record_with(bridge, bridge.on_request)
     Dispatcher(
         plan,
-        index=0,
-        count=1,
+        licence=Licence(Shares(0, [evenly((0,), 0.0)])),
         clock=clock,
         timer=SleepTimer(),
         recorder=recorder,

@@ -1,0 +1,285 @@
+"""The master's side of a run over several workers."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gevent
+
+from perfload.load.cluster import messages
+from perfload.load.cluster.delivery import Inbox
+from perfload.load.cluster.membership import LEASE_S, Membership
+from perfload.load.cluster.messages import ACK, BATCH, BEAT, ROWS, SHARES, START, STOP, Data
+from perfload.load.cluster.rows import Ledger, Loan
+from perfload.load.node import Assignment
+from perfload.load.run import Run
+from perfload.plan import Plan
+
+logger = logging.getLogger("perfload")
+
+FINAL_DEADLINE_S = 10.0
+"""How long the master waits for the last results, beyond the time that users may take to stop."""
+LOOK_S = 0.1
+"""How often the master looks whether a worker's lease has run out."""
+STALL_S = 0.5
+"""Looking so late, the master was held up itself, and silence says nothing about the workers."""
+
+MAX_REFUSED = 1000
+"""Senders of refused messages that are told apart."""
+
+
+class MasterLink:
+    """Speaks with the workers: answers their beats always, and holds one run at a time together."""
+
+    def __init__(self, runner: Any) -> None:
+        """Register with Locust's master runner."""
+        self._runner = runner
+        self._session = secrets.token_hex(8)
+        """Tells workers that wait for a master from before that this one knows nothing of their run."""
+        self._cluster: ClusterRun | None = None
+        self._refused: Counter[tuple[str, str]] = Counter()
+        for kind, handler in ((BEAT, self._on_beat), (BATCH, self._on_batch), (ROWS, self._on_rows)):
+            runner.register_message(kind, self._checked(kind, handler))
+
+    def _checked(self, kind: str, handler: Callable[[str, Data], None]) -> Callable[..., None]:
+        def handle(msg: Any, **_: Any) -> None:
+            try:
+                if not isinstance(msg.data, dict):
+                    raise ValueError("it holds no data")
+                handler(msg.node_id, msg.data)
+            except (ValueError, KeyError, TypeError) as error:
+                self._refuse(msg.node_id, kind, error)
+
+        return handle
+
+    def _refuse(self, client_id: str, kind: str, error: Exception) -> None:
+        """Count a message that is not what it should be; say so once for each sender and kind."""
+        key = (client_id, kind)
+        if key not in self._refused and len(self._refused) < MAX_REFUSED:
+            logger.warning("a message %s from %.60r was refused: %.200s", kind, client_id, error)
+        if key in self._refused or len(self._refused) < MAX_REFUSED:
+            self._refused[key] += 1
+
+    def begin(self, run: Run, terms: Assignment, plan: Plan | None) -> None:
+        """Tell every worker that is there its share of `run`."""
+        self._cluster = ClusterRun(self._runner, run, terms, plan)
+        self._cluster.begin()
+
+    def join(self, client_id: str) -> None:
+        """Give a worker that connects in mid-run a share, if a run is under way."""
+        if self._cluster is not None:
+            self._cluster.join(client_id)
+
+    def drain(self, stop_timeout_s: float) -> None:
+        """End the load: have every worker stop and wait for its last results, up to the deadline."""
+        if self._cluster is not None:
+            self._cluster.drain(stop_timeout_s)
+
+    def end(self) -> None:
+        """Note in the run what became of its workers, and take no more results for it."""
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            cluster.end()
+
+    def _on_beat(self, client_id: str, data: Data) -> None:
+        answer: Data = {"sent_s": messages.number(data, "sent_s"), "session": self._session}
+        if self._cluster is not None:
+            answer |= self._cluster.beat(client_id, data)
+        answer["master_s"] = time.perf_counter()
+        self._runner.send_message(BEAT, answer, client_id=client_id)
+
+    def _on_batch(self, client_id: str, data: Data) -> None:
+        number, run_id = messages.whole(data, "number", least=1), messages.text(data, "run")
+        if self._cluster is not None and run_id == self._cluster.run_id:
+            self._cluster.receive(client_id, number, data)
+        else:
+            # What a slow worker still sends of an earlier run has no place in the present one.
+            self._refuse(client_id, BATCH, ValueError(f"it is of run {run_id:.60}, whose record is closed"))
+        self._runner.send_message(ACK, {"number": number, "run": run_id}, client_id=client_id)
+
+    def _on_rows(self, client_id: str, data: Data) -> None:
+        if self._cluster is not None and messages.text(data, "run") == self._cluster.run_id:
+            self._cluster.rows(client_id, data)
+
+
+class ClusterRun:
+    """One run: its members, what has come from each, and the rows of test data that they share."""
+
+    def __init__(self, runner: Any, run: Run, terms: Assignment, plan: Plan | None) -> None:
+        """Prepare to hand out `terms`, to each worker with its own node and index."""
+        self._runner = runner
+        self._run = run
+        self._terms = terms
+        self._plan = plan
+        self._membership = Membership(run.drain_s, has_plan=plan is not None)
+        self._ledger = Ledger()
+        self._clients: dict[int, str] = {}
+        """Identity of a worker's connection, by its index in this run."""
+        self._indices: dict[str, int] = {}
+        self._inboxes: dict[int, Inbox] = {}
+        self._watching: gevent.Greenlet | None = None
+        self._told = 0
+        """Changes of shares that the workers were told of."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._terms.run_id
+
+    def begin(self) -> None:
+        """Tell every worker that is there its share, and watch over them from now on."""
+        clients = self._runner.clients
+        for client in (*clients.ready, *clients.spawning, *clients.running):
+            self._register(client.id)
+        self._membership.begin({index: self._node(index) for index in self._clients})
+        for index in self._clients:
+            self._run.expect(self._node(index), index)
+            self._assign(index)
+        self._watching = gevent.spawn(self._watch)
+
+    def _register(self, client_id: str) -> int:
+        index = len(self._clients)
+        self._clients[index], self._indices[client_id] = client_id, index
+        self._inboxes[index] = Inbox()
+        return index
+
+    def _node(self, index: int) -> str:
+        return f"worker-{self._runner.get_worker_index(self._clients[index])}"
+
+    def join(self, client_id: str) -> None:
+        """Take in a worker that connects during the run; one of the run's that connects again is there."""
+        if client_id in self._indices:
+            return
+        index = self._register(client_id)
+        self._membership.join(index, self._node(index))
+        self._assign(index)
+
+    def _assign(self, index: int) -> None:
+        terms = dataclasses.replace(
+            self._terms,
+            node=self._node(index),
+            index=index,
+            count=len(self._clients),
+            eras=tuple(self._membership.eras),
+            version=self._membership.version,
+            lease_until_s=self._membership.first_lease_s(index),
+        )
+        self._send(START, index, messages.encode_assignment(terms))
+
+    def _send(self, kind: str, index: int, data: Data) -> None:
+        self._runner.send_message(kind, data, client_id=self._clients[index])
+
+    def _watch(self) -> None:
+        """Look for workers whose lease has run out."""
+        before_s = self._run.clock.now_s()
+        while True:
+            gevent.sleep(LOOK_S)
+            now_s = self._run.clock.now_s()
+            if now_s - before_s > STALL_S:
+                # What the workers said meanwhile has yet to be read.
+                self._membership.excuse(now_s - before_s)
+            before_s = now_s
+            if self._run.has_ended:
+                continue
+            for index in self._membership.expire(now_s):
+                self._run.lose(self._node(index), now_s, LEASE_S)
+            for index in self._membership.settle(now_s):
+                self._pass_on(self._ledger.release(index))
+            self._announce()
+
+    def _announce(self) -> None:
+        """Tell every worker of a change of shares, the log and the record of what happened."""
+        self._run.note(self._membership.events)
+        if self._told == self._membership.version:
+            return
+        self._told = self._membership.version
+        for index in self._clients:
+            self._send(SHARES, index, self._news())
+
+    def _news(self) -> Data:
+        now_s = self._run.clock.now_s()
+        eras = messages.encode_eras(self._membership.recent(now_s))
+        return {"run": self.run_id, "version": self._membership.version, "eras": eras}
+
+    def beat(self, client_id: str, data: Data) -> Data:
+        """Note a sign of life; return what the worker is to know."""
+        index = self._indices.get(client_id)
+        if index is None or data.get("run") != self.run_id:
+            return {}
+        version, users = messages.whole(data, "version"), messages.whole(data, "users")
+        now_s = self._run.clock.now_s()
+        if now_s - messages.number(data, "at_s") > LEASE_S:
+            return {}  # it has waited in a connection that was cut: nobody knows how the worker is now
+        self._run.expect(self._node(index), index, joined_s=max(0.0, now_s))
+        lease = self._membership.beat(index, now_s, version=version, users=users)
+        if lease is None:
+            return {}
+        if "offset_s" in data:
+            clock = messages.number(data, "offset_s"), messages.number(data, "error_s")
+            self._run.find(self._node(index), *clock)
+        if lease.is_new_here:
+            self._send(ROWS, index, {"run": self.run_id, "void": True})
+        if data.get("leaving") is True and not self._run.has_ended:
+            self._membership.leave(index, now_s, messages.number(data, "at_s"))
+        self._announce()
+        news = self._news() if version < self._membership.version else {"run": self.run_id}
+        return news | {"lease_until_s": lease.until_s, "void_before_s": lease.void_before_s}
+
+    def receive(self, client_id: str, number: int, data: Mapping[str, Any]) -> None:
+        """Take a batch into the record; one that is already there changes nothing.
+
+        Raises `ValueError` if it is no batch of a worker of this run.
+        """
+        index = self._indices.get(client_id)
+        if index is None:
+            raise ValueError("its sender has no part in this run")
+        node, inbox = self._node(index), self._inboxes[index]
+        batch = messages.decode_batch(data, run_id=self.run_id, node=node)
+        if inbox.is_new(number, final=batch.final):
+            self._run.take(node, dataclasses.replace(batch, final=inbox.complete))
+        if inbox.complete:
+            now_s = self._run.clock.now_s()
+            if not self._run.has_ended:
+                self._membership.leave(index, now_s, now_s)
+            self._membership.forget(index)
+            self._pass_on(self._ledger.release(index))
+
+    def rows(self, client_id: str, data: Data) -> None:
+        """Lend a worker rows of a data file, or take some back."""
+        index, feeder = self._indices[client_id], messages.text(data, "feeder")
+        if "total" in data:
+            total, nodes = messages.whole(data, "total", least=1), len(self._clients)
+            self._pass_on(self._ledger.lend(index, feeder, total=total, nodes=nodes))
+        else:
+            self._pass_on(self._ledger.give_back(index, feeder, messages.wholes(data, "rows")))
+
+    def _pass_on(self, loans: list[Loan]) -> None:
+        for loan in loans:
+            data = {"run": self.run_id, "feeder": loan.feeder, "rows": list(loan.rows)}
+            self._send(ROWS, loan.node, data)
+
+    def drain(self, stop_timeout_s: float) -> None:
+        """End the load: have every worker stop and wait for its last results, up to the deadline."""
+        self._run.end_load()
+        for client in list(self._runner.clients.all):
+            self._runner.send_message(STOP, {}, client_id=client.id)
+        began_s = time.monotonic()
+        while not self._run.is_complete:
+            # Users may take a while to stop; but nobody knows of a lost worker's.
+            patience_s = FINAL_DEADLINE_S + (stop_timeout_s if self._run.waits_for_present else 0.0)
+            if time.monotonic() - began_s > patience_s:
+                return
+            gevent.sleep(LOOK_S)
+
+    def end(self) -> None:
+        """Note in the run what every worker was given and what is missing; watch over them no more."""
+        if self._watching is not None:
+            self._watching.kill()
+        self._announce()
+        self._run.settle(self._membership.eras)
