@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import gevent
+from locust.exception import RPCError, RPCSendError
 
 from perfload.load.cluster import messages
 from perfload.load.cluster.delivery import Inbox
@@ -117,7 +118,7 @@ class ClusterRun:
         self._run = run
         self._terms = terms
         self._plan = plan
-        self._membership = Membership(run.drain_s, has_plan=plan is not None)
+        self._membership = Membership(run.drain_s, plan_s=None if plan is None else plan.duration_s)
         self._ledger = Ledger()
         self._clients: dict[int, str] = {}
         """Identity of a worker's connection, by its index in this run."""
@@ -173,7 +174,10 @@ class ClusterRun:
         self._send(START, index, messages.encode_assignment(terms))
 
     def _send(self, kind: str, index: int, data: Data) -> None:
-        self._runner.send_message(kind, data, client_id=self._clients[index])
+        try:
+            self._runner.send_message(kind, data, client_id=self._clients[index])
+        except (RPCError, RPCSendError) as error:
+            logger.debug("%s could not be sent to %s: %s", kind, self._node(index), error)
 
     def _watch(self) -> None:
         """Look for workers whose lease has run out."""
@@ -183,7 +187,7 @@ class ClusterRun:
             now_s = self._run.clock.now_s()
             if now_s - before_s > STALL_S:
                 # What the workers said meanwhile has yet to be read.
-                self._membership.excuse(now_s - before_s)
+                self._membership.excuse(now_s - before_s, now_s)
             before_s = now_s
             if self._run.has_ended:
                 continue
@@ -214,8 +218,8 @@ class ClusterRun:
             return {}
         version, users = messages.whole(data, "version"), messages.whole(data, "users")
         now_s = self._run.clock.now_s()
-        if now_s - messages.number(data, "at_s") > LEASE_S:
-            return {}  # it has waited in a connection that was cut: nobody knows how the worker is now
+        if abs(now_s - messages.number(data, "at_s")) > LEASE_S:
+            return {}  # it has waited in a connection that was cut, or the worker's clock cannot be right
         self._run.expect(self._node(index), index, joined_s=max(0.0, now_s))
         lease = self._membership.beat(index, now_s, version=version, users=users)
         if lease is None:

@@ -62,13 +62,14 @@ class Lease:
 class Membership:
     """The workers of one run and the eras of their shares, by the index of each worker."""
 
-    def __init__(self, reserve_s: float, *, has_plan: bool = True) -> None:
+    def __init__(self, reserve_s: float, *, plan_s: float | None = math.inf) -> None:
         """Keep room for the users of a lost worker for `reserve_s`: as long as they may go on.
 
-        Without a plan there are no shares: Locust deals out the users of its own closed load.
+        `plan_s` is how long the plan is. Without one (None) there are no shares: Locust deals out the users
+        of its own closed load.
         """
         self._reserve_s = reserve_s
-        self._has_plan = has_plan
+        self._plan_s = plan_s
         self._members: dict[int, Member] = {}
         self.eras: list[Era] = []
         self.events: list[NodeEvent] = []
@@ -136,7 +137,7 @@ class Membership:
             member.heard_s = max(member.heard_s, min(now_s, member.heard_s + stalled_s))
 
     def leave(self, index: int, now_s: float, until_s: float) -> None:
-        """Take the share from a worker that says goodbye, and that has started nothing due after `until_s`."""
+        """Take the share from a worker that says goodbye, and has started nothing due after `until_s`."""
         member = self._members.get(index)
         if member is not None and member.has_share:
             member.is_leaving = True
@@ -149,13 +150,15 @@ class Membership:
     def _remove(self, index: int, now_s: float, until_s: float, kind: NodeEventKind, why: str) -> None:
         member = self._members[index]
         member.has_share = False
-        from_s = max(until_s, now_s - REACH_S, self.eras[-1].from_s)
+        # When the plan has been carried out, nobody goes back at all.
+        is_over = self._plan_s is not None and now_s + NOTICE_S > self._plan_s
+        from_s = max(until_s, now_s - (0.0 if is_over else REACH_S), self.eras[-1].from_s)
         self.eras.append(replace(without(self.eras[-1], index, from_s), reserved_users=self._reserved()))
         heirs = "the others have" if self.eras[-1].owners else "nobody is left to take"
         self._tell(now_s, member, kind, f"{heirs} its share from {from_s:.1f} s on", why)
 
     def _tell(self, now_s: float, member: Member, kind: NodeEventKind, share: str, why: str = "") -> None:
-        note = "; ".join(filter(None, (why, share if self._has_plan else "")))
+        note = "; ".join(filter(None, (why, share if self._plan_s is not None else "")))
         self.events.append(NodeEvent(round(now_s, 3), member.name, kind, note))
 
     def settle(self, now_s: float) -> list[int]:

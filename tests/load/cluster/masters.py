@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgpack
+from locust.exception import RPCSendError
 
 from perfload.config import load_config
 from perfload.load.cluster.master import MasterLink
@@ -66,15 +67,15 @@ class Master:
         self.run.clock = self.clock  # type: ignore[assignment]
         self.sent: list[tuple[str, str, Any]] = []
         """(kind, client, data) of every message to a worker, as it arrives there."""
+        self.is_cut = False
+        """Whether sending fails."""
         self.clients = SimpleNamespace(ready=[], spawning=[], running=[], all=[])
         self._handlers: dict[str, Any] = {}
         self.link = MasterLink(
             SimpleNamespace(
                 clients=self.clients,
                 get_worker_index=lambda client_id: int(client_id.removeprefix("host_")),
-                send_message=lambda kind, data, client_id: self.sent.append(
-                    (kind, client_id, msgpack.unpackb(msgpack.packb(data)))
-                ),
+                send_message=self._send,
                 register_message=lambda kind, handler, **_: self._handlers.update({kind: handler}),
             )
         )
@@ -84,6 +85,11 @@ class Master:
             # As those of Locust, which are in different states.
             (self.clients.ready, self.clients.spawning, self.clients.running)[number % 3].append(client)
             self.clients.all.append(client)
+
+    def _send(self, kind: str, data: Any, client_id: str) -> None:
+        if self.is_cut:
+            raise RPCSendError("ZMQ sent failure")
+        self.sent.append((kind, client_id, msgpack.unpackb(msgpack.packb(data))))
 
     def begin(self) -> None:
         self.link.begin(self.run, TERMS, self._plan)

@@ -119,6 +119,13 @@ def test_a_beat_that_was_long_on_its_way_says_nothing_of_now(make_master: MakeMa
     assert "lease_until_s" not in master.beat(at_s=1.9 - LEASE_S)
 
 
+def test_a_beat_of_a_clock_that_is_far_ahead_says_nothing_of_now_either(make_master: MakeMaster) -> None:
+    master = make_master(2)
+    master.clock.at_s = 2.0
+    assert "lease_until_s" not in master.beat(at_s=2.1 + LEASE_S, leaving=True)
+    assert master.events() == []  # or every later change would have to wait for its time
+
+
 def test_what_a_worker_knows_of_its_clock_is_in_the_record(make_master: MakeMaster) -> None:
     master = make_master(2)
     master.beat("host_1", offset_s=-0.0123456, error_s=0.00025)
@@ -156,6 +163,20 @@ def test_a_silent_worker_is_lost_and_everybody_is_told(
     assert nodes["worker-1"].left_s is None
     assert nodes["worker-0"].given == 6  # every other of four in a second, until second 3
     assert nodes["worker-0"].lost == ((0, "Load", 2), (1, "Load", 2), (2, "Load", 2))
+
+
+def test_who_cannot_be_told_does_not_keep_the_master_from_watching(make_master: MakeMaster) -> None:
+    master = make_master(2)
+    master.clock.at_s = 1.0
+    master.beat("host_0")
+    gevent.sleep(0.01)
+    master.is_cut = True
+    master.clock.at_s = 2.5
+    wait_for(lambda: master.run.nodes["worker-1"].is_lost)
+    master.is_cut = False
+    gevent.sleep(0.01)
+    master.clock.at_s = 3.5
+    wait_for(lambda: master.run.nodes["worker-0"].is_lost)
 
 
 def test_a_lost_worker_that_beats_again_is_back(make_master: MakeMaster) -> None:

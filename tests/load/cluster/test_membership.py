@@ -112,7 +112,7 @@ def test_a_change_never_begins_before_one_that_was_announced(members: Membership
 
 
 def test_without_a_plan_an_event_tells_of_no_shares() -> None:
-    begun = Membership(RESERVE_S, has_plan=False)
+    begun = Membership(RESERVE_S, plan_s=None)
     begun.begin({0: "a", 1: "b"})
     begun.expire(3.0)
     begun.beat(1, 4.0, version=0, users=0)
