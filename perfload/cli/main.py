@@ -11,10 +11,17 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import perfload
-from perfload.cli import demo, output, report, run, target
+from perfload.cli import cluster, demo, output, plan, report, run, target
 from perfload.errors import ExitCode, PerfloadError
 
-VERBS: dict[str, ModuleType] = {"demo": demo, "run": run, "target": target, "report": report}
+VERBS: dict[str, ModuleType] = {
+    "demo": demo,
+    "run": run,
+    "target": target,
+    "report": report,
+    "plan": plan,
+    "cluster": cluster,
+}
 
 EXIT_CODES = """exit codes:
   0    passed

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from perfload.analysis import schema
+from perfload.capacity import Capacity, Limit, PhaseNeed, Visit
 from perfload.cli.main import VERBS, build_parser
 from perfload.codec import encode_window
+from perfload.costs import Costs
 from perfload.errors import ExitCode
 from perfload.histogram import Histogram
 from perfload.model import (
@@ -24,6 +26,7 @@ from perfload.model import (
     ArrivalWindow,
     Manifest,
     MetricWindow,
+    NodeEvent,
     NodeRecord,
     Phase,
     PhaseSpan,
@@ -91,10 +94,13 @@ def anchors(text: str) -> set[str]:
 # --- commands, options, exit codes
 
 
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    found = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(found[0].choices) if found else {}
+
+
 def verbs() -> dict[str, argparse.ArgumentParser]:
-    actions = build_parser()._actions
-    found = next(action for action in actions if isinstance(action, argparse._SubParsersAction))
-    return dict(found.choices)
+    return commands_of(build_parser())
 
 
 def options_of(parser: argparse.ArgumentParser) -> list[str]:
@@ -112,8 +118,9 @@ def test_every_verb_is_described():
 def test_every_option_of_a_verb_is_described(verb):
     text = page("running.md") + (page("target.md") if verb == "target" else "")
     options = options_of(verbs()[verb])
-    assert options, f"perfload {verb} has no options: the test looks in the wrong place"
-    assert [option for option in options if not mentions(text, option)] == []
+    commands = [f"perfload {verb} {name}" for name in commands_of(verbs()[verb])]
+    assert options or commands, f"perfload {verb} has no options: the test looks in the wrong place"
+    assert [name for name in (*options, *commands) if not mentions(text, name)] == []
 
 
 def locust_options() -> list[str]:
@@ -169,6 +176,7 @@ def test_every_field_of_the_manifest_is_described():
     names = [field.name for field in dataclasses.fields(Manifest)]
     names += [f"phases[].{field.name}" for field in dataclasses.fields(PhaseSpan)]
     names += [f"nodes[].{field.name}" for field in dataclasses.fields(NodeRecord)]
+    names += [f"events[].{field.name}" for field in dataclasses.fields(NodeEvent)]
     assert undescribed(iter(names), section(page("record.md"), "run.json")) == []
 
 
@@ -197,6 +205,12 @@ def test_no_field_is_described_that_does_not_exist():
 
 def test_the_schema_version_is_the_one_described():
     assert f"`schema`, now {SCHEMA_VERSION}." in page("record.md")
+
+
+def test_every_field_of_a_plan_as_json_is_described():
+    kinds = {"": Capacity, "visit.": Visit, "costs.": Costs, "phases[].": PhaseNeed, "limits[].": Limit}
+    names = [f"{prefix}{field.name}" for prefix, kind in kinds.items() for field in dataclasses.fields(kind)]
+    assert undescribed(iter(names), page("scaling.md")) == []
 
 
 def test_every_option_of_a_phase_is_described():
