@@ -10,7 +10,17 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-from benchmarks.generator import compiled, memory, open_model, quick, results, saturation, scaling, truth
+from benchmarks.generator import (
+    compiled,
+    cost,
+    memory,
+    open_model,
+    quick,
+    results,
+    saturation,
+    scaling,
+    truth,
+)
 from benchmarks.generator.arriving import ARRIVING
 from benchmarks.generator.cases import CASES
 from benchmarks.generator.child import Failed, cores
@@ -70,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_truth(benches)
     _add_memory(benches)
     _add_scaling(benches)
+    _add_cost(benches)
     return parser
 
 
@@ -156,6 +167,11 @@ def _add_scaling(benches: Any) -> None:
         "--processes", type=_numbers, default=[0, 1, 2], help="workers; 0: no cluster (default: 0,1,2)"
     )
     parser.add_argument("--users", type=int, default=250, help="users (default: 250)")
+
+
+def _add_cost(benches: Any) -> None:
+    about = "what users, requests and arrivals cost perfload: the figures of `perfload plan`"
+    _add_windows(_add(benches, "cost", cost.run, about), rounds=3, seconds=6.0)
 
 
 def _add_windows(parser: argparse.ArgumentParser, *, rounds: int, seconds: float) -> None:

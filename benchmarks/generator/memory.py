@@ -70,12 +70,12 @@ def _bytes_of(name: str, kind: str, users: int, target: Nginx, folder: Path) -> 
     progress(f"  {name}, {users:,} {kind}")
     tool = TOOLS[name]
     load = Load(target.base_url(CASES["get"]), CASES["get"], users, folder)
-    with start(_waiting(tool) if kind == "idle" else tool, load, target) as child:
+    with start(waiting(tool) if kind == "idle" else tool, load, target) as child:
         time.sleep(SETTLE_S)
         return proc.memory_bytes(child.pids)
 
 
-def _waiting(tool: Tool) -> Tool:
+def waiting(tool: Tool) -> Tool:
     """Return a tool whose users make one request and then wait."""
 
     def command(load: Load) -> Command:

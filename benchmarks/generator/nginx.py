@@ -17,6 +17,12 @@ from benchmarks.generator.child import Child, Failed, cores
 
 MISSING = "nginx is missing: make bench-setup"
 
+SMALL_BYTES = 300
+"""Body of `/get`."""
+TOKEN_BYTES = 200
+LOGIN_BYTES = TOKEN_BYTES + len('{"token": ""}')
+"""Body of `/login`."""
+
 CONFIG = """
 daemon off;
 {user}
@@ -169,8 +175,8 @@ def _write_files(folder: Path, plain: int, tls: int, status: int) -> None:
         tls=tls,
         status=status,
         files=16384,
-        small="x" * 300,
-        token="t" * 200,
+        small="x" * SMALL_BYTES,
+        token="t" * TOKEN_BYTES,
     )
     (folder / "nginx.conf").write_text(config)
     (files / "large").write_bytes(bytes(range(32, 127)) * 1100)

@@ -1,4 +1,4 @@
-"""What /proc says of processes: descendants, CPU time, memory."""
+"""What /proc says of processes: descendants, CPU time, memory, files; and of the network."""
 
 from __future__ import annotations
 
@@ -67,6 +67,19 @@ def _memory_of(process: Path) -> int:
     if rollup:
         return rollup["Private_Clean"] + rollup["Private_Dirty"]
     return _fields(_read(process / "status")).get("VmRSS", 0)
+
+
+def files(pid: int, proc: Path = PROC) -> int:
+    """Return how many file descriptors a process has open."""
+    return sum(1 for _ in (proc / str(pid) / "fd").iterdir())
+
+
+def sent_bytes(proc: Path = PROC) -> int:
+    """Return what IP has sent on this machine, over loopback too, headers included; both ways of loopback."""
+    names, values = (
+        line.split() for line in _read(proc / "net" / "netstat").splitlines() if line.startswith("IpExt:")
+    )
+    return int(values[names.index("OutOctets")])
 
 
 def _fields(text: str) -> dict[str, int]:

@@ -46,6 +46,7 @@ def measure(
             rounds=options.rounds,
             seconds=options.seconds,
             patience=Patience(),
+            problems=tools.problems,
             on_round=lambda number: progress(f"    round {number + 1} of {options.rounds}"),
         )
     title = f"{case.about}, {users} users; median of {options.rounds} windows of {options.seconds:g} s"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.generator.child import Child
+from benchmarks.generator.child import Child, Failed
 from benchmarks.generator.core import Watches
 from benchmarks.generator.nginx import Nginx
 
@@ -112,22 +112,40 @@ def interleave(
     seconds: float,
     settle_s: float = 0.2,
     patience: Patience | None = None,
+    problems: dict[str, str] | None = None,
     on_round: Callable[[int], None] = lambda _: None,
 ) -> dict[str, list[Window]]:
-    """Return `rounds` windows of each of these stopped tools, by its name; the one who begins changes."""
+    """Return `rounds` windows of each of these stopped tools, by its name; the one who begins changes.
+
+    A tool that fails is left out, with its reason in `problems`; without `problems` it raises `Failed`.
+    """
     found: dict[str, list[Window]] = {child.name: [] for child in children}
     for number in range(rounds):
         on_round(number)
         first = number % len(children)
         for child in (*children[first:], *children[:first]):
-            child.resume()
-            time.sleep(settle_s)
-            window = measure(child, target, seconds)
-            while window.is_disturbed and patience is not None and patience.lasts():
-                window = measure(child, target, seconds)
-            child.pause()
-            found[child.name].append(window)
+            if child.name not in found:
+                continue
+            try:
+                found[child.name].append(_one(child, target, seconds, settle_s, patience))
+            except Failed as error:
+                if problems is None:
+                    raise
+                child.kill()
+                problems[child.name] = str(error).removeprefix(f"{child.name} ")
+                del found[child.name]
     return found
+
+
+def _one(child: Child, target: Nginx, seconds: float, settle_s: float, patience: Patience | None) -> Window:
+    """Let a tool go on for as long as a window takes, or several if the first ones are disturbed."""
+    child.resume()
+    time.sleep(settle_s)
+    window = measure(child, target, seconds)
+    while window.is_disturbed and patience is not None and patience.lasts():
+        window = measure(child, target, seconds)
+    child.pause()
+    return window
 
 
 def disturbed_note(windows: dict[str, list[Window]]) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfload.load.licence import KEEP_S, Licence, Upcoming
@@ -127,6 +127,7 @@ def changes(draw: st.DrawFn) -> list[tuple[float, Era]]:
     return found
 
 
+@settings(deadline=None)
 @given(changes(), st.lists(st.floats(0, 21), max_size=20))
 def test_every_step_of_its_own_is_taken_once_and_in_order(
     news: list[tuple[float, Era]], looks_s: list[float]

@@ -1,4 +1,5 @@
 import math
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
@@ -6,12 +7,14 @@ from hypothesis import strategies as st
 
 from benchmarks.generator import exact_server, memory, paired, stall
 from benchmarks.generator.comparison import Figures, cpu_ratio, rate_ratio, ratios, table
+from benchmarks.generator.cost import LABELS, Look, Looks, median
 from benchmarks.generator.open_model import Step, highest
 from benchmarks.generator.paired import Spread
 from benchmarks.generator.readers import Reported
 from benchmarks.generator.table import render, with_range
 from benchmarks.generator.truth_run import Truth, medians_ms, users_for
 from benchmarks.generator.window import Patience, Window, disturbed_note
+from perfload.costs import Costs
 
 VALUES = st.floats(min_value=0.1, max_value=1e6)
 
@@ -149,3 +152,49 @@ def test_growth_of_a_soak_is_taken_after_its_beginning() -> None:
     assert found["growth_bytes_per_s"] == pytest.approx(10.0)
     assert found["per_s"] == pytest.approx(5000.0)
     assert found["growth_bytes_per_request"] == pytest.approx(0.002)
+
+
+def look(
+    requests_per_s: float, cpu_percent: float, *, megabytes: float = 0, files: float = 0, network: float = 0
+):
+    return Look(requests_per_s, cpu_percent, megabytes * 1e6, files, network)
+
+
+def test_costs_are_the_differences_of_what_was_looked_at() -> None:
+    found = Looks(
+        one_user=look(0, 2, megabytes=80, files=21),
+        users=look(0, 3, megabytes=99.98, files=1_020),
+        tls_users=look(0, 3, megabytes=129.98, files=1_020),
+        requests=look(1_000, 11, network=700_000),
+        many_requests=look(10_000, 53),
+        arrivals=look(1_000, 17, network=1_000_000),
+        many_arrivals=look(3_000, 47),
+        tls_arrivals=look(1_000, 52, network=2_000_000),
+    ).costs()
+    assert found == pytest.approx(
+        {
+            "cpu_us_per_request": 50,  # (53 - 3) % of a second for 10,000
+            "cpu_us_per_visit": 200,  # (47 - 2) % for 1,500, less two requests
+            "cpu_us_per_handshake": 700,
+            "cpu_percent_per_worker": 2,
+            "bytes_per_worker": 80e6,
+            "bytes_per_user": 20_000,
+            "bytes_per_secure_user": 30_000,
+            "files_per_worker": 20,
+            "files_per_user": 1,
+            "network_bytes_per_visit": 2_000 - 2 * 400 - 300 - 213,
+            "network_bytes_per_request": 400,
+            "network_bytes_per_handshake": 2_000,
+        },
+        rel=1e-3,
+    )
+    # What a worker costs its master is measured by another benchmark.
+    assert {field.name for field in fields(Costs)} - found.keys() == {"cpu_percent_of_master_per_worker"}
+
+
+def test_the_median_look_is_that_of_each_figure() -> None:
+    assert median([look(1, 30), look(2, 10), look(3, 20)]) == look(2, 20)
+
+
+def test_every_row_of_costs_has_its_label() -> None:
+    assert list(LABELS) == [field.name for field in fields(Looks)]

@@ -50,6 +50,23 @@ def test_memory_is_what_the_process_has_alone(tmp_path: Path) -> None:
     assert proc.memory_bytes([10], tmp_path) == 400 * 1024
 
 
+def test_open_files_are_counted(tmp_path: Path) -> None:
+    folder = add_process(tmp_path, 10, 1)
+    for descriptor in range(7):
+        (folder / "fd").mkdir(exist_ok=True)
+        (folder / "fd" / str(descriptor)).touch()
+    assert proc.files(10, tmp_path) == 7
+
+
+def test_what_the_machine_has_sent(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "netstat").write_text(
+        "TcpExt: SyncookiesSent OutOctets\nTcpExt: 1 2\n"
+        "IpExt: InNoRoutes InOctets OutOctets InMcastOctets\nIpExt: 3 40 50 6\n"
+    )
+    assert proc.sent_bytes(tmp_path) == 50
+
+
 def test_the_share_of_others_is_what_the_core_did_beside_the_tool(tmp_path: Path) -> None:
     stat = tmp_path / "stat"
     ticks = proc.TICKS_PER_S

@@ -33,6 +33,7 @@ class Visitor(base_class()):  # type: ignore[misc]  # chosen when it runs
     """Logs in, looks at a page, and is gone."""
 
     wait_time = constant_throughput(PACE) if PACE else constant(0)
+    insecure = True
 
     @task
     def visit(self) -> None:

@@ -34,6 +34,7 @@ def nowhere(_kind: str, _data: dict[str, Any]) -> None:
 # --- the inbox
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.data())
 def test_every_batch_is_new_once_and_complete_means_all_of_them(total: int, data: st.DataObject) -> None:
     numbers = list(range(1, total + 1))

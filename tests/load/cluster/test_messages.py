@@ -9,7 +9,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfload.load.cluster import messages
@@ -85,6 +85,7 @@ def test_a_batch_of_nothing_is_a_message_too() -> None:
     assert read_batch(sent(data)) == Batch([], [], idle=True)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 9), st.integers(1, 5), st.booleans(), st.integers(1, 100))
 def test_a_long_batch_is_several_messages_the_last_of_which_ends_it(
     seconds: int, longest: int, final: bool, first: int
@@ -107,6 +108,7 @@ def test_an_assignment_survives_its_message() -> None:
     assert decode_assignment(sent(encode_assignment(TERMS))) == TERMS
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.builds(
@@ -311,6 +313,7 @@ SAID: list[tuple[dict[str, Any], Callable[[Any], object]]] = [
 
 
 @pytest.mark.parametrize("kind", range(len(SAID)))
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_message_that_is_wrong_somewhere_is_refused_or_harmless(kind: int, data: st.DataObject) -> None:
     right, read = SAID[kind]
@@ -327,6 +330,7 @@ def test_a_message_that_is_wrong_somewhere_is_refused_or_harmless(kind: int, dat
     assert read(sent(again)) == result  # what was read is what it should be, throughout
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["windows", "readings", "eras", "idle", "index", "n"]), VALUES))
 def test_what_is_nothing_of_the_kind_is_refused(data: dict[str, Any]) -> None:
     for _, read in SAID:

@@ -1,7 +1,7 @@
 """How far the master's clock is from a worker's, by beats there and back."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfload.load.cluster.offset import SAMPLES, ClockOffset
@@ -56,6 +56,7 @@ def test_round_trips_of_more_than_a_minute_ago_are_forgotten() -> None:
 WAYS_S = st.floats(0, 10)
 
 
+@settings(deadline=None)
 @given(
     ahead_s=st.floats(-1e6, 1e6),
     beats=st.lists(st.tuples(st.floats(0, 1e5), WAYS_S, WAYS_S), min_size=1, max_size=2 * SAMPLES),

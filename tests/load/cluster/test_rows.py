@@ -144,6 +144,7 @@ SAID = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(total=st.integers(1, 10), said=st.lists(SAID, max_size=60))
 def test_no_row_is_ever_lent_to_two_workers(total: int, said: list[tuple[str, int, Any]]) -> None:
     ledger = Ledger()
