@@ -145,7 +145,9 @@ def estimate(plan: Plan, visit: Visit, *, stall_s: float = STALL_S, costs: Costs
         for phase, span in zip(plan.phases, plan.spans, strict=True)
     )
     cpu_percent = max(phase.cpu_percent for phase in phases)
-    workers = max(1, math.ceil(cpu_percent / (MAX_CPU_PERCENT - costs.cpu_percent_per_worker) - _FUZZ))
+    # At least 1 %, for costs of a machine on which a worker is busy with itself.
+    room_percent = max(1.0, MAX_CPU_PERCENT - costs.cpu_percent_per_worker)
+    workers = max(1, math.ceil(cpu_percent / room_percent - _FUZZ))
     users = math.ceil(max(phase.users_in_stall for phase in phases) / workers)
     files = math.ceil(costs.files_per_worker + users * costs.files_per_user)
     per_user = costs.bytes_per_user + (costs.bytes_per_secure_user if visit.has_tls else 0)

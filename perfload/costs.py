@@ -47,14 +47,14 @@ class Costs:
 
 
 COSTS = Costs(
-    cpu_us_per_request=92,
-    cpu_us_per_visit=230,
-    cpu_us_per_handshake=490,
-    cpu_percent_per_worker=0.5,
+    cpu_us_per_request=40,
+    cpu_us_per_visit=210,
+    cpu_us_per_handshake=530,
+    cpu_percent_per_worker=0.4,
     cpu_percent_of_master_per_worker=1.7,
     bytes_per_worker=42_000_000,
     bytes_per_user=15_000,
-    bytes_per_secure_user=27_000,
+    bytes_per_secure_user=29_000,
     files_per_worker=10,
     files_per_user=1,
     network_bytes_per_visit=400,

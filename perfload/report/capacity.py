@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from perfload.capacity import Capacity, Limit, PhaseNeed
@@ -20,10 +21,10 @@ BEYOND = {
     "CPU of a worker": "more workers: each uses one core.",
     "CPU of the master": "a faster core for the master, and fewer workers on faster ones.",
     "open files of a worker": "`ulimit -n` before each worker starts, or more workers.",
-    "ports to the target": "worker machines with addresses of their own, or a target with more of them; else "
+    "ports to the target": "{addresses}, of worker machines or of the target; else "
     "`sysctl -w net.ipv4.tcp_tw_reuse=1`, which frees a port after 1 s instead of 60.",
 }
-"""Name of a limit, and what helps beyond it."""
+"""Name of a limit, and what helps beyond it: so many addresses as share the ports."""
 
 _INDENT = "  "
 
@@ -134,7 +135,7 @@ def _needs(capacity: Capacity, width: int) -> Iterator[str]:
     """Yield how many workers, and what helps beyond each limit that is passed, or beyond the nearest one."""
     memory = quantity(capacity.bytes_per_worker, "B")
     if capacity.workers == 1:
-        text = f"1 worker is enough; it takes {memory} of memory"
+        text = f"1 worker has CPU enough; it takes {memory} of memory"
     else:
         text = f"{count(capacity.workers)} workers and a master; each worker takes {memory} of memory"
     text += f", all traffic together {number(capacity.network_bits_per_s / 1e6)} Mbit/s."
@@ -142,7 +143,9 @@ def _needs(capacity: Capacity, width: int) -> Iterator[str]:
     passed = [limit for limit in capacity.limits if limit.used_percent > 100]
     for limit in passed or capacity.limits[:1]:
         words = "Not enough" if passed else "The nearest limit:"
-        yield from wrapped(f"{words} {limit.name}. What helps: {BEYOND[limit.name]}", width)
+        times = math.ceil(limit.needed / limit.available)
+        helps = BEYOND[limit.name].format(addresses=f"{times} addresses" if times > 1 else "more addresses")
+        yield from wrapped(f"{words} {limit.name}. What helps: {helps}", width)
 
 
 def _commands(capacity: Capacity, shape: str, file: str, options: str) -> Iterator[str]:

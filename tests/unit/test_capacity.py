@@ -227,6 +227,11 @@ def test_a_worker_more_when_the_last_is_full(rate: int, workers: int) -> None:
     assert reckoned(constant(rate), requests=2.0).workers == workers
 
 
+def test_a_worker_that_is_busy_with_itself_still_does_something() -> None:
+    found = estimate(constant(100), Visit(), costs=replace(COSTS, cpu_percent_per_worker=60))
+    assert found.workers == 3
+
+
 @given(st.integers(1, 20_000), st.floats(0, 20))
 def test_no_worker_is_above_its_limit_and_none_is_spare(rate: int, requests: float) -> None:
     found = reckoned(constant(rate, "10s"), requests=requests)

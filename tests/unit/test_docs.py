@@ -17,7 +17,7 @@ from perfload.analysis import schema
 from perfload.capacity import Capacity, Limit, PhaseNeed, Visit
 from perfload.cli.main import VERBS, build_parser
 from perfload.codec import encode_window
-from perfload.costs import Costs
+from perfload.costs import COSTS, Costs
 from perfload.errors import ExitCode
 from perfload.histogram import Histogram
 from perfload.model import (
@@ -211,6 +211,11 @@ def test_every_field_of_a_plan_as_json_is_described():
     kinds = {"": Capacity, "visit.": Visit, "costs.": Costs, "phases[].": PhaseNeed, "limits[].": Limit}
     names = [f"{prefix}{field.name}" for prefix, kind in kinds.items() for field in dataclasses.fields(kind)]
     assert undescribed(iter(names), page("scaling.md")) == []
+
+
+def test_the_costs_of_a_plan_are_those_described():
+    rows = re.findall(r"^\| `costs\.(\w+)` \| ([\d.,]+) \|", page("scaling.md"), re.MULTILINE)
+    assert {name: float(value.replace(",", "")) for name, value in rows} == dataclasses.asdict(COSTS)
 
 
 def test_every_option_of_a_phase_is_described():

@@ -128,6 +128,16 @@ def test_a_shipped_shape_from_its_file_to_the_page(
     assert shown[-1] == "  perfload run SCENARIO load_test --host URL --time-scale 60"
 
 
+def test_the_page_about_scaling_shows_what_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = (ROOT / "docs" / "scaling.md").read_text("utf-8").partition("```\nload_test:")[2]
+    assert main(["plan", "load_test"]) == 0
+    assert capsys.readouterr().out == "load_test:" + shown.partition("```\n")[0]
+
+
 @pytest.mark.usefixtures("steady")
 def test_the_defaults_are_assumed(capsys: pytest.CaptureFixture[str]) -> None:
     found = printed(capsys)

@@ -51,7 +51,7 @@ def test_the_load_test_on_one_page() -> None:
         "  ports to the target     18,450    28,232  65 %",
         "  CPU of a worker          6.5 %      60 %  11 %",
         "",
-        "1 worker is enough; it takes 211 MiB of memory, all traffic together 4.08",
+        "1 worker has CPU enough; it takes 211 MiB of memory, all traffic together 4.08",
         "Mbit/s.",
         "The nearest limit: open files of a worker. What helps: `ulimit -n` before each",
         "worker starts, or more workers.",
@@ -80,8 +80,15 @@ def test_workers_are_started_on_one_machine_or_on_several() -> None:
 def test_every_limit_that_is_passed_is_named_with_what_helps() -> None:
     shown = " ".join(lines(load(500)))
     assert "Not enough open files of a worker. What helps: `ulimit -n` before" in shown
-    assert "Not enough ports to the target. What helps: worker machines with addresses" in shown
+    # 500 x (3 + 60 + 60) of 28,232
+    assert "Not enough ports to the target. What helps: 3 addresses, of worker machines or" in shown
     assert "The nearest limit" not in shown
+
+
+def test_the_nearest_limit_may_be_the_ports() -> None:
+    capacity = estimate(Plan([Phase(name="Load", duration="10m", arrival_rate=300)]), Visit(), stall_s=0.0)
+    shown = " ".join(lines(capacity))
+    assert "The nearest limit: ports to the target. What helps: more addresses, of worker" in shown
 
 
 def test_there_is_help_for_every_limit() -> None:
