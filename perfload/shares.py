@@ -111,11 +111,14 @@ def given(
 ) -> dict[int, Seconds]:
     """Return, by node, the arrivals due before `until_s` that were its to start."""
     found: defaultdict[int, Counter[tuple[int, str]]] = defaultdict(Counter)
+    place = 0
     for step in steps:
         if step.at_s > until_s:
             break
         if isinstance(step, Arrival):
-            owner = era_at(eras, step.at_s).owner(step.number)
+            while place + 1 < len(eras) and eras[place + 1].from_s <= step.at_s:
+                place += 1
+            owner = eras[place].owner(step.number)
             if owner is not None:
                 found[owner][int(step.at_s), phases[step.phase]] += 1
     return {node: dict(seconds) for node, seconds in found.items()}

@@ -57,6 +57,7 @@ class Keeper:
         """Start a run: its record and its workers, or the node, which is returned, if there are none."""
         self._preflight.check_target()
         self._preflight.check_rules()
+        self._interrupts.received = False
         self._interrupts.install()  # again: by now Locust has replaced the handler of SIGTERM
         plan = self._preflight.plan()
         record = self._describe(plan)

@@ -245,6 +245,7 @@ class ClusterRun:
             raise ValueError("its sender has no part in this run")
         node, inbox = self._node(index), self._inboxes[index]
         batch = messages.decode_batch(data, run_id=self.run_id, node=node)
+        self._run.expect(node, index, joined_s=max(0.0, self._run.clock.now_s()))
         if inbox.is_new(number, final=batch.final):
             self._run.take(node, dataclasses.replace(batch, final=inbox.complete))
         if inbox.complete:

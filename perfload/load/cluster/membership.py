@@ -150,9 +150,11 @@ class Membership:
     def _remove(self, index: int, now_s: float, until_s: float, kind: NodeEventKind, why: str) -> None:
         member = self._members[index]
         member.has_share = False
-        # When the plan has been carried out, nobody goes back at all.
-        is_over = self._plan_s is not None and now_s + NOTICE_S > self._plan_s
-        from_s = max(until_s, now_s - (0.0 if is_over else REACH_S), self.eras[-1].from_s)
+        from_s = max(until_s, now_s - REACH_S, self.eras[-1].from_s)
+        if self._plan_s is not None and now_s + NOTICE_S > self._plan_s:
+            from_s = max(
+                from_s, self._plan_s + 1
+            )  # the others may be done: what is left stays with who is lost
         self.eras.append(replace(without(self.eras[-1], index, from_s), reserved_users=self._reserved()))
         heirs = "the others have" if self.eras[-1].owners else "nobody is left to take"
         self._tell(now_s, member, kind, f"{heirs} its share from {from_s:.1f} s on", why)

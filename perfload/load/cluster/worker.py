@@ -242,6 +242,8 @@ class WorkerLink:
 
     def _receive(self) -> None:
         """Do what Locust's runner has stopped doing by now; of what comes, only answers matter."""
+        while len(self._runner.greenlet):
+            gevent.sleep(BEAT_S / 10)  # only one may wait at a socket
         while True:
             try:
                 message = self._runner.client.recv()

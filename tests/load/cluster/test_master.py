@@ -59,6 +59,17 @@ def test_who_connects_during_the_run_has_a_share_as_soon_as_it_takes_part(make_m
     assert (node.index, node.joined_s) == (2, 4.5)
 
 
+def test_who_connects_when_shares_have_moved_is_told_all_of_it(make_master: MakeMaster) -> None:
+    master = make_master(2)
+    master.lose_first()
+    master.taken()
+    master.link.join("host_7")
+    ((_, data),) = master.told(START)
+    terms = decode_assignment(data)
+    assert terms.version == 1
+    assert [(era.from_s, era.owners) for era in terms.eras] == [(0.0, (0, 1)), (3.0, (1, 1))]
+
+
 def test_a_worker_of_the_run_that_connects_again_keeps_its_part(make_master: MakeMaster) -> None:
     master = make_master(1)
     master.taken()

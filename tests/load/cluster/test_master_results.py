@@ -7,7 +7,7 @@ import gevent
 import pytest
 
 from perfload.load.cluster import master as module
-from perfload.load.cluster.messages import ACK, BATCH, BEAT, ROWS, STOP
+from perfload.load.cluster.messages import ACK, BATCH, BEAT, ROWS, SHARES, STOP
 from perfload.store import load
 from tests.load.cluster.batches import batch
 from tests.load.cluster.masters import Master
@@ -83,6 +83,18 @@ def test_a_worker_that_hands_in_its_last_batch_in_mid_run_has_left(make_master: 
     assert [(event.node, event.kind) for event in master.events()] == [("worker-0", "left")]
     nodes = {node.node: node for node in master.closed().manifest.nodes}
     assert (nodes["worker-0"].complete, nodes["worker-0"].left_s) == (True, 1.5)
+
+
+def test_who_has_handed_in_its_last_batch_has_nobody_in_flight_any_more(make_master: MakeMaster) -> None:
+    master = make_master(2)
+    master.clock.at_s = 1.5
+    master.beat("host_1")
+    master.beat("host_0", users=3, leaving=True)
+    assert master.told(SHARES)[-1][1]["eras"][-1] == [1.5, [1, 1], 3]
+    master.hand_in("host_0")
+    wait_for(lambda: bool(master.sent[1:]))
+    assert master.told(SHARES)[-1][1]["eras"][-1] == [1.5, [1, 1], 0]
+    assert "lease_until_s" not in master.beat("host_0")
 
 
 @pytest.mark.parametrize(

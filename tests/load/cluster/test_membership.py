@@ -111,6 +111,28 @@ def test_a_change_never_begins_before_one_that_was_announced(members: Membership
     ]
 
 
+def test_a_change_that_was_announced_stays_though_nobody_is_left_who_made_it_wait(
+    members: Membership,
+) -> None:
+    members.beat(1, 2.0, version=0, users=0)
+    members.join(3, "worker-3")
+    members.beat(3, 2.1, version=0, users=0)
+    assert members.eras[-1].from_s == 2.0 + LEASE_S
+    for index in (1, 3):
+        members.leave(index, 2.2, 2.2)
+    members.join(4, "worker-4")
+    members.beat(4, 2.3, version=3, users=0)
+    assert members.eras[-1] == Era(2.0 + LEASE_S, (0, 2, 4))
+
+
+def test_when_the_plan_is_about_to_end_nobody_goes_back_for_what_is_past() -> None:
+    for now_s, from_s in ((9.7, 9.5), (9.9, 11.0), (10.5, 11.0)):
+        begun = Membership(RESERVE_S, plan_s=10.0)
+        begun.begin({0: "a", 1: "b"})
+        begun.leave(1, now_s, 9.5)
+        assert begun.eras[-1] == Era(from_s, (0, 0))
+
+
 def test_without_a_plan_an_event_tells_of_no_shares() -> None:
     begun = Membership(RESERVE_S, plan_s=None)
     begun.begin({0: "a", 1: "b"})

@@ -34,7 +34,7 @@ class Incident:
 LASTING = {"stop": "resume", "cut_off": "reconnect", "deafen": "undeafen", "busy": "", "freeze": "thaw"}
 INCIDENTS = st.builds(
     Incident,
-    at_s=st.floats(-0.9, 10),
+    at_s=st.floats(-0.9, 15.5),
     kind=st.sampled_from(["join", "kill", "leave", *LASTING]),
     site=st.integers(0, 5),
     length_s=st.floats(0.1, 6),
@@ -80,7 +80,7 @@ def play(cluster: Cluster, incidents: list[Incident]) -> tuple[float, set[str]]:
     for at_s, step in sorted(steps, key=lambda step: step[0]):
         cluster.go_on_until(at_s)
         step()
-    cluster.go_on_until(cluster.plan.duration_s + LEASE_S + 2.0)
+    cluster.go_on_until(max(cluster.plan.duration_s, quiet_s) + LEASE_S + 2.0)
     return max(quiet_s, cluster.quiet_s), harmed | cluster.touched
 
 

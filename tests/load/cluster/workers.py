@@ -45,6 +45,7 @@ class Worker:
             user_count=4,
             state="ready",
             worker_state="running",
+            greenlet=(),
             stop=self._stop,
             client=SimpleNamespace(recv=self._recv),
             handle_message=lambda message: self.hear(message.type, message.data),
