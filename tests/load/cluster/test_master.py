@@ -165,6 +165,8 @@ def test_a_silent_worker_is_lost_and_everybody_is_told(
     master.lose_first()
     news = {"run": "run-1", "version": 1, "eras": [[0.0, [0, 1], 0], [3.0, [1, 1], 3]]}
     assert master.told(SHARES) == [("host_0", news), ("host_1", news)]
+    gevent.sleep(0.01)
+    assert master.taken() == []  # once is enough
     why = "not heard of for 2 s; the others have its share from 3.0 s on"
     assert master.events() == [NodeEvent(3.1, "worker-0", "lost", why)]
     assert caplog.messages == [f"worker-0 lost at 3.1 s: {why}"]
@@ -199,9 +201,20 @@ def test_a_lost_worker_that_beats_again_is_back(make_master: MakeMaster) -> None
     assert answer["eras"][-1] == [5.0, [0, 1], 0]
     assert [event.kind for event in master.events()] == ["lost", "returned"]
     assert not master.run.nodes["worker-0"].is_lost
+    master.run.end_load()
     master.hand_in("host_0")
     nodes = {node.node: node for node in master.closed().manifest.nodes}
-    assert nodes["worker-0"].complete
+    assert (nodes["worker-0"].complete, nodes["worker-0"].left_s) == (True, None)
+    # One of the two in second 0 came with its batch; what was due in seconds 3 and 4 was the other's.
+    assert nodes["worker-0"].lost[:4] == ((0, "Load", 1), (1, "Load", 2), (2, "Load", 2), (5, "Load", 2))
+
+
+def test_a_lost_worker_whose_results_all_come_in_the_end_is_complete(make_master: MakeMaster) -> None:
+    master = make_master(2)
+    master.lose_first()
+    master.hand_in("host_0")
+    nodes = {node.node: node for node in master.closed().manifest.nodes}
+    assert (nodes["worker-0"].complete, nodes["worker-0"].note) == (True, "")
 
 
 def test_who_was_away_for_so_long_that_its_rows_were_given_to_others_is_told_so(

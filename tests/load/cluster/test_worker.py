@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import gevent
@@ -335,6 +336,17 @@ def test_two_feeders_of_one_file_never_hand_out_the_same_row(worker: Worker) -> 
     stocks = [worker.link.lend("accounts.csv", 24) for _ in range(2)]
     worker.hear(ROWS, {"run": "run-1", "feeder": "accounts.csv", "rows": [0, 1]})
     assert sorted(str(stock.take()) for stock in stocks) == ["0", "1"]
+
+
+def test_rows_of_the_last_run_are_not_those_of_the_next(worker: Worker) -> None:
+    worker.begin()
+    worker.link.lend("accounts.csv", 24)
+    worker.hear(ROWS, {"run": "run-1", "feeder": "accounts.csv", "rows": [3]})
+    worker.begin(replace(TERMS, run_id="run-2"))
+    worker.said(ROWS)
+    stock = worker.link.lend("accounts.csv", 24)
+    assert worker.said(ROWS) == [{"run": "run-2", "feeder": "accounts.csv", "total": 24}]
+    assert stock.give_up() == []
 
 
 # --- the end of the load
