@@ -58,6 +58,16 @@ class Plan:
         """Return the planned concurrent users at `t_s`; 0 outside closed phases."""
         return math.floor(self._value_at(t_s, "users") + _FUZZ)
 
+    def max_users_at(self, t_s: float) -> int | None:
+        """Return the cap of users in flight at `t_s` seconds; None where there is none."""
+        caps = (
+            phase.max_users
+            for phase, span in zip(self.phases, self.spans, strict=True)
+            if span.start_s <= t_s
+        )
+        *_, cap = (None, *caps)
+        return cap
+
     def _value_at(self, t_s: float, model: str) -> float:
         if not 0 <= t_s < self.duration_s:
             return 0.0

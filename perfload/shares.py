@@ -90,8 +90,12 @@ class Shares:
 
     def room(self, max_users: int, at_s: float) -> int:
         """Return this node's part of a cap of `max_users` over all nodes."""
-        era = self.era(at_s)
-        return _owned(era, self.node, max(0, max_users - era.reserved_users))
+        return room(self.era(at_s), self.node, max_users)
+
+
+def room(era: Era, node: int, max_users: int) -> int:
+    """Return the part of `node` of a cap of `max_users` over all nodes."""
+    return _owned(era, node, max(0, max_users - era.reserved_users))
 
 
 def _owned(era: Era, node: int, total: int) -> int:

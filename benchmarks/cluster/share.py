@@ -30,6 +30,8 @@ class Share:
         self._seen = seen
         self._recorder = Recorder(terms.run_id, terms.node)
         self._statistics = RequestStats()
+        self.left_s: float | None = None
+        """For the link: when it left; it never does."""
 
     def work(self, second: int) -> tuple[Batch, int]:
         """Return the results of a second with load, and how many requests are in them."""

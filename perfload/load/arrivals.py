@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gevent
@@ -122,16 +123,20 @@ class Dispatcher:
         """Those of them that are this node's, by number."""
         self._held: object = None
         """What the residents were last brought in line with."""
+        self._next_s, self._taken_s = math.inf, -math.inf
+        """When the next step is due, and when the last one that was taken was."""
         self.finished = False
         """True once every arrival of this node's share is started or dropped."""
 
     def run(self) -> None:
         """Do what the plan says until it ends; the body of the dispatcher's greenlet."""
-        upcoming = Upcoming(self._plan.schedule(), self._licence)
+        upcoming = Upcoming(_in_turns(self._plan.schedule()), self._licence)
         while (step := upcoming.next()) is not None:
+            self._next_s = step.at_s
             if not self._is_time_for(step):
                 continue  # the shares may have changed while we waited
             upcoming.take()
+            self._taken_s, self._next_s = max(self._taken_s, step.at_s), math.inf
             if isinstance(step, Level):
                 self._level = step.users
                 self._hold()
@@ -162,6 +167,12 @@ class Dispatcher:
         return self._clock.now_s() <= self._licence.until_s
 
     @property
+    def left_off_s(self) -> float:
+        """Since when others may start what is due, if this dispatcher stops now."""
+        now_s = self._clock.now_s()
+        return min(now_s, self._next_s) if self._next_s > self._taken_s else now_s
+
+    @property
     def idle(self) -> bool:
         """True once the plan is done and its last virtual user has left."""
         return self.finished and not len(self._users)
@@ -177,7 +188,7 @@ class Dispatcher:
 
     def _is_full(self, arrival: Arrival) -> bool:
         cap = self._plan.phases[arrival.phase].max_users
-        return cap is not None and len(self._users) >= self._licence.shares.room(cap, arrival.at_s)
+        return cap is not None and len(self._users) >= self._licence.room(cap, arrival.at_s)
 
     def _start_visit(self, arrival: Arrival, span: PhaseSpan) -> None:
         user = self._make_user(arrival.number)
@@ -220,6 +231,14 @@ class Dispatcher:
             return
         user.start(self._users)
         self._residents[number] = user
+
+
+def _in_turns(steps: Iterator[Arrival | Level]) -> Iterator[Arrival | Level]:
+    """Yield `steps`, and let others run now and then: who joins late has an hour of them to go through."""
+    for count, step in enumerate(steps, start=1):
+        if count % 10_000 == 0:
+            gevent.sleep(0)
+        yield step
 
 
 def _stop_gracefully(user: User) -> None:

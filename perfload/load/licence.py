@@ -22,6 +22,12 @@ class Licence:
         self.until_s = until_s
         self.void_before_s = 0.0
         """Arrivals that were due before and are not started are lost: this node was given up meanwhile."""
+        self.excess = 0
+        """Users that other nodes still have above their parts of `max_users`: room that is not free yet."""
+
+    def room(self, max_users: int, at_s: float) -> int:
+        """Return how many users this node may have in flight of `max_users` over all nodes."""
+        return self.shares.room(max_users, at_s) - self.excess
 
     @property
     def may_lapse(self) -> bool:
@@ -50,6 +56,8 @@ class Upcoming:
                 step = next(self._steps, None)
                 if step is None:
                     return None
+                if isinstance(step, Arrival) and step.at_s < self._licence.void_before_s:
+                    continue  # never this node's: one that joins late would keep the whole plan
                 self._ahead.append(step)
             step = self._ahead[self._place]
             if isinstance(step, Level) or self._licence.shares.owns(step.number, step.at_s):

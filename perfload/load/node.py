@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 PULSE_S = 0.05
 """How often a node looks at its event loop and its users; a peak between two looks is missed."""
+REPORTS_SPREAD_S = 0.8
+"""The last node of a cluster reports a second so long after the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Assignment:
     time_scale: float = 1.0
     shape: str = ""
     """Name of the shape's class, which may have been picked in the web UI; "" without a shape."""
+    phases: str = ""
+    """Digest of the phases of that shape: who has another file of this name must not take part."""
     allow: tuple[str, ...] = ()
     """Hosts that load may go to, besides those that the node's own configuration allows."""
 
@@ -105,6 +109,8 @@ class Node:
         self._dispatcher = self._make_dispatcher(plan) if plan else None
         self._greenlets: list[Greenlet] = []
         self._dispatching: Greenlet | None = None
+        self.left_s: float | None = None
+        """Since when this node starts nobody any more; None while it does."""
         self._pulse = _Pulse(environment)
         self._collector = CollectorPolicy(environment.events, freezes=freezes_objects)
 
@@ -122,6 +128,10 @@ class Node:
     def start(self) -> None:
         """Begin: record requests, start virtual users by the plan, report once a second."""
         resolver.forget()  # addresses are looked up once per run
+        if self._environment.host:
+            # As Locust does, but only when it spawns users: a node that is late has started some by then.
+            for user_class in self._environment.runner.user_classes:
+                user_class.host = self._environment.host
         feeder.prepare(self)
         self._collector.begin()
         self._feed.begin()
@@ -158,6 +168,8 @@ class Node:
         """Start no more virtual users; those in flight go on."""
         if self._dispatching is not None:
             self._dispatching.kill()
+        if self.left_s is None:
+            self.left_s = self._dispatcher.left_off_s if self._dispatcher else self.clock.now_s()
 
     def finish(self) -> None:
         """Stop, and hand over everything that is left as the final batch."""
@@ -171,16 +183,24 @@ class Node:
 
     def record(self, metric: str, value: float, unit: str) -> None:
         """Record a scenario author's metric, in the phase of the virtual user that calls."""
+        self.record_values(metric, (value,), unit)
+
+    def record_values(self, metric: str, values: Sequence[float], unit: str) -> None:
+        """Record many values of a metric at once."""
+        if not values:
+            return  # or there would be a window with nothing in it
         visit = getattr(gevent.getcurrent(), "perfload_visit", None)
         now_s = self.clock.now_s()
         phase = visit.phase if visit is not None else span_at(self._spans, now_s).name
-        self.recorder.metric(max(0, int(now_s)), phase, presentable(metric), presentable(unit), value)
+        self.recorder.metrics(max(0, int(now_s)), phase, presentable(metric), presentable(unit), values)
 
     def _report_seconds(self) -> None:
+        # Not all nodes at once: whoever beats meanwhile waits until the master has taken all their batches.
+        after_s = REPORTS_SPREAD_S * self.assignment.index / self.assignment.count
         second = 0
         while True:
-            second = max(second, int(self.clock.now_s())) + 1
-            while (rest_s := second - self.clock.now_s()) > 0:
+            second = max(second, int(self.clock.now_s() - after_s)) + 1
+            while (rest_s := second + after_s - self.clock.now_s()) > 0:
                 gevent.sleep(rest_s)
             idle = self._dispatcher is not None and self._dispatcher.idle
             self._hand_over(second, second - 0.5, idle=idle)

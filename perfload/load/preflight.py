@@ -10,6 +10,7 @@ from perfload.config import Config
 from perfload.errors import UsageError
 from perfload.load.guard import check_host, wait_for_target
 from perfload.load.shape import PhasedShape
+from perfload.monitors.selection import selected
 from perfload.plan import Plan
 from perfload.thresholds import parse_rules
 
@@ -42,6 +43,10 @@ class Preflight:
             names = [span.name for span in plan.spans]
             parse_rules([rule.text for rule in self._config.rules], phases=names)
 
+    def check_monitors(self) -> None:
+        """Find mistakes in what is to be watched."""
+        selected(self._config.monitoring, self._config.settings)
+
     def check_host(self) -> None:
         """Refuse a host that load may not go to; it need not answer yet."""
         if self._environment.host:
@@ -69,4 +74,5 @@ class Preflight:
     def _has_detour(self) -> bool:
         """Say whether users reach the host another way than this process would."""
         users = self._environment.user_classes
-        return any(getattr(user, "proxy", None) or getattr(user, "unix_socket", None) for user in users)
+        detours = ("proxy", "unix_socket", "reaches_host_itself")
+        return any(getattr(user, name, None) for user in users for name in detours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -26,7 +27,7 @@ class PhasedShape(LoadTestShape):
     phases: ClassVar[Sequence[Phase]] = ()
 
     is_over: Callable[[], bool] = staticmethod(lambda: False)
-    """Set for each run by `perfload.load.plugin`."""
+    """Set for each run by `perfload.load.keeper`."""
 
     def plan(self, time_scale: float) -> Plan:
         """Return the plan of this shape; raises `UsageError` if the phases make none."""
@@ -35,6 +36,11 @@ class PhasedShape(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """Tell Locust to go on, always with the same words so that it never re-balances; None when over."""
         return None if self.is_over() else (0, 1.0)
+
+
+def digest(plan: Plan | None) -> str:
+    """Return what tells the phases of one plan from those of another; "" without a plan."""
+    return "" if plan is None else hashlib.sha256(repr(plan.phases).encode()).hexdigest()[:16]
 
 
 class NoUsersDispatcher(UsersDispatcher):

@@ -132,6 +132,22 @@ class StatisticsFeed:
         return entry
 
 
+def keep_no_copies(environment: Any) -> None:
+    """Have Locust's master keep no copies of its statistics: twenty of a dictionary for each name.
+
+    It makes them when a worker's report has a new name, whatever it was told; only a history reads them.
+    """
+
+    def forget(**_: Any) -> None:
+        for entry in environment.stats.entries.values():
+            if entry.use_response_times_cache:
+                entry.use_response_times_cache, entry.response_times_cache = False, None
+
+    options = environment.parsed_options
+    if not (options and options.stats_history_enabled):
+        environment.events.worker_report.add_listener(forget)
+
+
 def _is_locusts(handler: Callable[..., Any]) -> bool:
     return getattr(handler, "__module__", "") == "locust.runners"
 

@@ -12,6 +12,7 @@ from perfload.load import manifest
 from perfload.load.cluster.worker import WorkerLink
 from perfload.load.node import Node
 from perfload.load.preflight import Preflight
+from perfload.load.shape import digest
 
 logger = logging.getLogger("perfload")
 
@@ -41,6 +42,12 @@ class Worker:
         self.config = replace(self.config, host_rules=rules)
         self._environment.shape_class = (self._environment.available_shape_classes or {}).get(terms.shape)
         plan = Preflight(self._environment, self.config).plan(terms.time_scale)
+        if digest(plan) != terms.phases:
+            self._link.decline(f"the shape {terms.shape} there is not the master's")
+            logger.error(
+                "the shape %s here is not the master's: install the same file on every worker", terms.shape
+            )
+            return None
         node = Node(
             self._environment,
             terms,

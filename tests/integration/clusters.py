@@ -28,35 +28,48 @@ STEADY = """
 from perfload.load import Phase, PhasedShape
 
 class Steady(PhasedShape):
-    phases = (Phase(name="Steady", duration="{seconds}s", arrival_rate={rate}),)
+    phases = (Phase(name="Steady", duration="{seconds}s", arrival_rate={rate}, max_users={max_users}),)
 """
 
 
 class Cluster:
     """One request a visit, at a steady rate, from workers that come and go."""
 
-    def __init__(self, cwd: Path, target: TargetProcess, *, rate: int, seconds: int) -> None:
+    def __init__(
+        self, cwd: Path, target: TargetProcess, *, rate: int, seconds: int, max_users: int | None
+    ) -> None:
         self.cwd = cwd
         self.target = target
         self.planned = rate * seconds
         self.workers: list[LocustProcess] = []
         self.port = free_port()
         self.masters: list[LocustProcess] = []
-        self._files = (cwd / "look.py", cwd / "steady.py")
+        self._files: tuple[Path, ...] = (cwd / "look.py", cwd / "steady.py")
         self._files[0].write_text(LOOK)
-        self._files[1].write_text(STEADY.format(rate=rate, seconds=seconds))
+        self._files[1].write_text(STEADY.format(rate=rate, seconds=seconds, max_users=max_users))
         self._environment: dict[str, str] = {}
         self._master_options: tuple[str, ...] = ()
+
+    def without_plan(self) -> None:
+        """Leave the users to Locust: so many at once (`-u`), until somebody ends the load.
+
+        They ask for what `--delay` slows down, unlike `/health`; that it is not there is all the same.
+        """
+        self._files = self._files[:1]
+        self._files[0].write_text(LOOK.replace("/health", "/api/v1/nothing"))
 
     def across(self, address: str, key: str) -> None:
         """Have the master listen at `address`, for those who have `key`."""
         self._environment = {"PERFLOAD_CLUSTER_KEY": key}
         self._master_options = ("--master-bind-host", address)
 
-    def add_worker(self, *options: object, prefix: Sequence[str] = ()) -> LocustProcess:
-        """Start one more worker."""
+    def add_worker(
+        self, *options: object, prefix: Sequence[str] = (), first: Path | None = None
+    ) -> LocustProcess:
+        """Start one more worker, which reads the file `first` before the others, if there is one."""
+        files = self._files if first is None else (first, *self._files)
         worker = LocustProcess(
-            *("-f", ",".join(map(str, self._files)), "--worker", "--master-port", self.port, *options),
+            *("-f", ",".join(map(str, files)), "--worker", "--master-port", self.port, *options),
             cwd=self.cwd,
             environment=self._environment,
             prefix=prefix,
@@ -68,7 +81,7 @@ class Cluster:
         """Start the master, and with it the run, once all workers are there."""
         master = LocustProcess(
             *("-f", ",".join(map(str, self._files)), "--master", "--master-bind-port", self.port),
-            *("--expect-workers", len(self.workers), "-H", host or self.target.url, mode),
+            *("--expect-workers", len(self.workers), "-H", host or self.target.url, *filter(None, (mode,))),
             *(*self._master_options, *options),
             cwd=self.cwd,
             environment=self._environment,
@@ -94,7 +107,7 @@ class Cluster:
     @property
     def record(self) -> RunRecord:
         """The latest run, as it is on disk."""
-        return store.load(self.folder)
+        return store.load(self.folder, by_node=True)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -134,10 +147,18 @@ class Cluster:
 
 
 @contextmanager
-def cluster(cwd: Path, *, rate: int, seconds: int, bind: str = "") -> Iterator[Cluster]:
+def cluster(
+    cwd: Path,
+    *,
+    rate: int,
+    seconds: int,
+    bind: str = "",
+    latency: Sequence[str] = ("--no-latency",),
+    max_users: int | None = None,
+) -> Iterator[Cluster]:
     """Run a target, and a cluster that loads it for the length of a with-block."""
-    with TargetProcess("--no-latency", *(("--bind", bind) if bind else ())) as target:
-        made = Cluster(cwd, target, rate=rate, seconds=seconds)
+    with TargetProcess(*latency, *(("--bind", bind) if bind else ())) as target:
+        made = Cluster(cwd, target, rate=rate, seconds=seconds, max_users=max_users)
         try:
             yield made
         finally:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from perfload.cluster_key import ClusterKey
-from tests.integration.clusters import Cluster, cluster, lost_of
+from tests.integration.clusters import STEADY, Cluster, cluster, lost_of
 from tests.integration.namespaces import two_hosts
 
 pytestmark = [pytest.mark.integration, pytest.mark.cluster, pytest.mark.timing]
@@ -36,7 +41,10 @@ def check_totals(made: Cluster) -> None:
     unheard = 0
     for name, node in made.nodes.items():
         if node.complete:
-            assert reported[name] == started[name]
+            errors = [
+                window.errors for window in made.record.arrivals if window.node == name and window.errors
+            ]
+            assert reported[name] == started[name], errors
         else:  # what it had in flight, or did after its last report, the target alone knows
             assert reported[name] <= started[name]
             unheard += started[name] - reported[name] + lost[name]
@@ -138,3 +146,71 @@ def test_the_load_goes_on_when_all_but_one_are_killed(tmp_path: Path) -> None:
         check_rate(made, 5 + RECOVERY_S, 10)
         check_rate(made, 12 + RECOVERY_S, 18)
         check_totals(made)
+
+
+def test_a_worker_with_another_shape_file_takes_no_part(tmp_path: Path) -> None:
+    with cluster(tmp_path, rate=50, seconds=5) as made:
+        made.add_worker()
+        made.start("--expect-workers", 2)
+        made.master.wait_for("reported as ready")
+        (tmp_path / "steady.py").write_text(STEADY.format(seconds=5, rate=500))
+        other = made.add_worker()
+        assert made.master.wait() == 4, made.master.output
+
+        other.wait_for("the shape Steady here is not the master's: install the same file on every worker")
+        assert "takes no part in the run: the shape Steady there is not the master's" in made.master.output
+        idle, busy = sorted(made.nodes.values(), key=lambda node: node.complete)
+        assert (idle.complete, idle.given, idle.last_second) == (False, 0, -1)
+        assert idle.note == "the shape Steady there is not the master's"
+        assert (busy.complete, busy.given, busy.lost) == (True, made.planned, ())
+        assert made.target.truth()["totals"]["received"] == made.planned
+
+
+class Waiting(BaseHTTPRequestHandler):
+    """Answers after a while, and counts how many are waiting at most."""
+
+    waiting = most = 0
+    lock = threading.Lock()
+
+    def do_GET(self) -> None:
+        kind = type(self)
+        with kind.lock:
+            kind.waiting += 1
+            kind.most = max(kind.most, kind.waiting)
+        time.sleep(4)
+        with kind.lock:
+            # Before the answer: whoever hears it may send the next one at once.
+            kind.waiting -= 1
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        del format, args
+
+
+@contextmanager
+def waiting_server() -> Iterator[str]:
+    Waiting.waiting = Waiting.most = 0
+    with ThreadingHTTPServer(("127.0.0.1", 0), Waiting) as server:
+        server.socket.listen(200)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+
+
+def test_max_users_holds_while_workers_join(tmp_path: Path) -> None:
+    """All of them are in flight when two more workers come, and stay for longer than a change takes."""
+    with waiting_server() as host, cluster(tmp_path, rate=60, seconds=22, max_users=100) as made:
+        made.add_worker()
+        made.add_worker()
+        made.start(host=host)
+        made.wait_until(3)
+        made.add_worker()
+        made.add_worker()
+        made.master.wait()
+        assert [event.kind for event in made.record.manifest.events] == ["joined", "joined"]
+        assert len(made.started_by_node()) == 4
+        assert 95 <= Waiting.most <= 100

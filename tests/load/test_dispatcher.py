@@ -438,3 +438,46 @@ def test_residents_that_stay_are_not_made_anew(make_site: MakeSite) -> None:
     running.get()
     assert Resident.made == 5
     assert Resident.begun == Resident.ended
+
+
+def test_a_walk_through_a_long_past_lets_others_run(make_site: MakeSite) -> None:
+    plan = Plan([Phase(name="Load", duration=1_000, arrival_rate=50)])
+    site = make_site([Visitor], plan, RunClock(time.time() - 999.9), until_s=1e6)
+    site.licence.void_before_s = 999.8
+    turns: list[bool] = []
+
+    def count() -> None:
+        while True:
+            turns.append(site.dispatcher.finished)
+            gevent.sleep(0)
+
+    counting = gevent.spawn(count)
+    site.run()
+    counting.kill()
+    assert turns.count(False) >= 4
+
+
+def test_others_may_start_what_was_waited_for_when_a_dispatcher_stops(make_site: MakeSite) -> None:
+    plan = Plan([Phase(name="Load", duration=1, arrival_count=2)])  # due at 0.5 and 1 s
+    clock = soon()
+    site = make_site([Visitor], plan, clock)
+    dispatching = gevent.spawn(site.dispatcher.run)
+    gevent.sleep(0)
+    due_s = next(step.at_s for step in plan.schedule() if isinstance(step, Arrival))
+    wait_for(lambda: clock.now_s() > 0.1)  # it waits for the first arrival
+    assert site.dispatcher.left_off_s == pytest.approx(clock.now_s(), abs=0.02)
+    while clock.now_s() < due_s + 0.05:
+        pass  # something else keeps the process busy: what is waited for is late
+    assert site.dispatcher.left_off_s == due_s
+    dispatching.kill()
+    # It may have had its turn before it was killed.
+    is_started = started(site.recorder.take()).total() == 1
+    assert (site.dispatcher.left_off_s > due_s) is is_started
+
+
+def test_nobody_else_may_start_what_a_dispatcher_has_started(make_site: MakeSite) -> None:
+    plan = Plan([Phase(name="Load", duration=0.1, arrival_count=2)])
+    clock = soon()
+    site = make_site([Visitor], plan, clock)
+    site.run()
+    assert site.dispatcher.left_off_s == pytest.approx(clock.now_s(), abs=0.02)

@@ -1,6 +1,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,7 +39,7 @@ class Lent:
     def lender(self, index: int) -> Callable[[str, int], RowStock]:
         def lend(feeder: str, total: int) -> RowStock:
             def ask() -> None:
-                self._pass_on(self._ledger.lend(index, feeder, total=total, nodes=self.count))
+                self._pass_on(self._ledger.lend(index, feeder, monotonic(), total=total, nodes=self.count))
 
             self.feeders.add(feeder)
             stock = self._stocks[index, feeder] = RowStock((), ask)
@@ -53,7 +54,7 @@ class Lent:
             if loan.rows:
                 stock.add(loan.rows)
             else:
-                self._pass_on(self._ledger.give_back(loan.node, loan.feeder, stock.give_up()))
+                self._pass_on(self._ledger.give_back(loan.node, loan.feeder, monotonic(), stock.give_up()))
 
 
 def make_node(index: int, count: int, lent: Lent | None = None) -> Any:

@@ -10,9 +10,12 @@ import pytest
 from locust import User, constant, task
 
 from perfload.config import load_config
+from perfload.errors import UsageError
 from perfload.load import Phase, PhasedShape
 from perfload.load.keeper import CLUSTER_LEAD_S, LOCAL_LEAD_S, Keeper
+from perfload.load.shape import digest
 from perfload.model import NodeRecord
+from perfload.plan import Plan
 from perfload.shares import evenly
 from perfload.store import load
 from tests.load.conftest import wait_for
@@ -127,6 +130,7 @@ def test_over_workers_the_keeper_makes_no_load_of_its_own(make_site: MakeSite) -
     assert run is site.keeper.run
     assert (terms.run_id, terms.zero_s) == (run.folder.name, run.clock.zero_s)
     assert (terms.shape, terms.time_scale) == ("LoadTest", 1.0)
+    assert terms.phases == digest(plan) != digest(Plan([Phase(name="Load", duration=60, arrival_rate=2)]))
     assert terms.allow[-1] == "a.example.com"
     assert run.clock.now_s() == pytest.approx(-CLUSTER_LEAD_S, abs=0.5)
     assert plan.duration_s == 60.0
@@ -178,6 +182,21 @@ def test_a_shape_is_over_when_its_run_is(make_site: MakeSite) -> None:
     assert site.keeper.run is not None
     site.keeper.run.breach = "p95 is too high"
     assert site.shape.tick() is None
+
+
+def test_nothing_is_started_while_the_last_run_is_being_stopped(make_site: MakeSite) -> None:
+    site = make_site(LoadTest(), Link())
+    started: list[str | None] = []
+    site.keeper._preflight.check_start = started.append  # type: ignore[method-assign]
+    site.keeper.check_start("http://a.example.com")
+    site.keeper.begin()
+    site.keeper.check_start(None)  # more users for the run that goes on
+    site.keeper.stopping()
+    with pytest.raises(UsageError, match="the last run is still being stopped\n  wait for its report"):
+        site.keeper.check_start(None)
+    site.keeper.stopped()
+    site.keeper.check_start(None)
+    assert started == ["http://a.example.com", None, None]
 
 
 def test_without_a_run_there_is_nothing_to_end(make_site: MakeSite) -> None:

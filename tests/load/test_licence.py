@@ -1,7 +1,7 @@
 """The steps of a plan that one node takes, while shares move between nodes."""
 
 import math
-from collections import Counter
+from collections import Counter, deque
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -150,3 +150,17 @@ def test_every_step_of_its_own_is_taken_once_and_in_order(
         if isinstance(step, Arrival) and era_at(eras, step.at_s).owner(step.number) == 0
     ]
     assert Counter(numbers(taken)) == Counter(own)
+
+
+def test_a_node_that_joins_late_keeps_nothing_of_what_is_past() -> None:
+    shares = Shares(1, [evenly([0], 0.0), evenly([0, 1], 12.0)])
+    licence = Licence(shares)
+    licence.void_before_s = 12.0
+    steps = Upcoming(PLAN.schedule(), licence)
+    first = steps.next()
+    assert isinstance(first, Level)  # how many users there are at once is still to be known
+    assert steps._ahead == deque([first])
+    taken = walk(steps, math.inf)
+    due = [step for step in PLAN.schedule() if isinstance(step, Arrival) and step.at_s >= 12.0]
+    assert numbers(taken) == [step.number for step in due if step.number % 2]
+    assert [step for step in taken if isinstance(step, Level)] == LEVELS

@@ -13,7 +13,7 @@ import perfload.load
 from perfload.errors import UsageError
 from perfload.load import plugin
 from perfload.load.clock import RunClock
-from perfload.load.node import Assignment, Batch, Node
+from perfload.load.node import REPORTS_SPREAD_S, Assignment, Batch, Node
 from perfload.load.rows import RowStock
 from perfload.model import ArrivalWindow, MetricWindow, Phase, Window
 from perfload.plan import Plan
@@ -196,3 +196,61 @@ def test_unique_rows_are_all_the_node_s_own_unless_somebody_lends_them(
         assert [stock.take() for _ in range(3)] == rows
         node.finish()
     assert asked == [("accounts.csv", 2)]
+
+
+def test_the_nodes_of_a_cluster_do_not_report_all_at_once(make_environment: Callable[..., Any]) -> None:
+    assert REPORTS_SPREAD_S == 0.8
+    plan = Plan([Phase(name="Load", duration=60, arrival_rate=1)])
+    handed_over_s: list[float] = []
+    clock = RunClock(time.time() - 0.9)
+    terms = Assignment("run-1", "w", 3, 4, started_at_s=clock.started_at_s, seed=1, eras=(evenly([0], 0.0),))
+    node = Node(
+        make_environment(Visitor),
+        terms,
+        plan,
+        plan.spans,
+        lambda batch: handed_over_s.append(clock.now_s()),
+        clock=clock,
+    )
+    node.start()
+    while not handed_over_s:
+        gevent.sleep(0.01)
+    node.finish()
+    assert handed_over_s[0] == pytest.approx(1.6, abs=0.15)
+
+
+def test_a_node_that_is_stopped_says_since_when_others_may_go_on(
+    make_environment: Callable[..., Any],
+) -> None:
+    batches: list[Batch] = []
+    for plan in (Plan([Phase(name="Load", duration=60, arrival_rate=1)]), None):
+        node = make_node(make_environment(Visitor), batches, Event(), plan or PLAN)
+        node._dispatcher = node._dispatcher if plan else None
+        node.start()
+        assert node.left_s is None
+        node.stop_arrivals()
+        left_s = node.left_s
+        assert left_s == pytest.approx(node.clock.now_s(), abs=0.1)
+        node.stop_arrivals()
+        assert node.left_s == left_s
+        node.finish()
+
+
+def test_a_node_that_is_late_starts_nobody_without_a_host(make_environment: Callable[..., Any]) -> None:
+    hosts: list[str | None] = []
+
+    class Asking(User):
+        wait_time = constant(0)
+
+        @task
+        def ask(self) -> None:
+            hosts.append(self.host)
+
+    environment = make_environment(Asking)
+    environment.host = "http://localhost:8000"
+    idle = Event()
+    node = make_node(environment, [], idle)
+    node.start()
+    idle.wait()
+    node.finish()
+    assert hosts == ["http://localhost:8000"] * 50

@@ -8,7 +8,7 @@ import pytest
 from perfload.config import load_config
 from perfload.histogram import Histogram
 from perfload.load.node import Batch
-from perfload.load.run import Run
+from perfload.load.run import ArrivalCounts, Run
 from perfload.model import ArrivalWindow, NodeEvent, NodeRecord
 from perfload.shares import Era, evenly
 from perfload.store import load
@@ -121,7 +121,7 @@ def test_the_second_in_which_a_run_is_stopped_is_left_out(
     monkeypatch.setattr("perfload.load.run.time.time", lambda: Clock.started_at_s + 4.5)
     kept.run.end_load()
     node = kept.nodes(evenly([0], 0.0))["a"]
-    assert node.lost == ((1, "Load", 4), (2, "Load", 4), (3, "Load", 4))
+    assert node.lost == ((0, "Load", 3), (1, "Load", 4), (2, "Load", 4), (3, "Load", 4))
     assert node.given == 18  # what was due until then
 
 
@@ -196,3 +196,38 @@ def test_what_happens_to_nodes_is_noted_and_said_once(kept: Kept, caplog: pytest
     assert load(kept.run.folder).manifest.events == (LOST, RETURNED)
     assert caplog.messages == ["a lost at 4.0 s: not heard of for 2 s", "a returned at 6.5 s: "]
     kept.run.close("finished")
+
+
+def test_arrivals_are_counted_in_whatever_order_their_seconds_come() -> None:
+    counts = ArrivalCounts()
+    assert list(counts.items()) == []
+    for second, arrivals in ((1_000_000, 3), (1_000_003, 4), (999_998, 5), (1_000_003, 1), (1_000_001, 0)):
+        counts.add(second, arrivals)
+    assert list(counts.items()) == [(999_998, 5), (1_000_000, 3), (1_000_003, 5)]
+    assert len(counts._counts) == 6  # no room for what was before
+
+
+def test_nothing_given_is_told_from_nothing_known(kept: Kept) -> None:
+    kept.deliver("a", {}, final=True)
+    kept.deliver("b", {}, final=True)
+    assert [node.given for node in kept.nodes(Era(0.0, ())).values()] == [0, 0]
+
+
+def test_what_came_after_the_last_report_is_lost_though_nobody_was_missed(kept: Kept) -> None:
+    kept.clock.at_s = 10.5
+    kept.run.end_load()
+    kept.deliver("a", {0: 3, 1: 4, 2: 3})
+    node = kept.nodes(evenly([0], 0.0))["a"]
+    assert node.lost == tuple((second, "Load", count) for second, count in ALL.items() if second > 2)
+    assert node.note == "its final results did not arrive in time: everything after second 2 is missing"
+
+
+def test_who_takes_no_part_is_not_waited_for_and_makes_the_run_incomplete(kept: Kept) -> None:
+    kept.run.decline("a", "it has another shape")
+    assert (kept.run.is_complete, kept.run.waits_for_present) == (False, True)
+    kept.deliver("b", ALL, final=True)
+    assert (kept.run.is_complete, kept.run.waits_for_present) == (True, False)
+    kept.clock.at_s = 10.1
+    assert kept.run.is_over()
+    nodes = kept.nodes(Era(0.0, (1,)))
+    assert (nodes["a"].complete, nodes["a"].note, nodes["a"].lost) == (False, "it has another shape", ())

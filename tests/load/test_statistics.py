@@ -6,14 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from locust import stats
+from locust import User, stats
 from locust.env import Environment
-from locust.stats import RequestStats
+from locust.stats import RequestStats, StatsEntry
 
 from perfload.load.bridge import RequestBridge
 from perfload.load.clock import RunClock
 from perfload.load.http.event import RequestEvent
-from perfload.load.statistics import StatisticsFeed, bucket_response_time
+from perfload.load.statistics import StatisticsFeed, bucket_response_time, keep_no_copies
 from perfload.model import PhaseSpan
 from perfload.recorder import Recorder
 
@@ -248,3 +248,19 @@ def test_names_keep_their_last_seconds_only_for_a_history(*, is_history_wanted: 
     assert fed.environment.stats.total.response_times_cache is not None
     fed.feed.end()
     assert fed.environment.stats.use_response_times_cache
+
+
+@pytest.mark.parametrize("is_history_wanted", [False, True])
+def test_a_master_keeps_the_last_seconds_of_names_only_for_a_history(*, is_history_wanted: bool) -> None:
+    environment: Any = Environment(user_classes=[User])
+    environment.parsed_options = SimpleNamespace(stats_history_enabled=is_history_wanted)
+    keep_no_copies(environment)
+    reported = StatsEntry(RequestStats(), "/a", "GET", use_response_times_cache=True)
+    for _ in range(3):
+        # As the listener of Locust's master adds up what a worker reports.
+        environment.stats.entries["/a", "GET"] = environment.stats.entries.get(("/a", "GET"), reported)
+        environment.stats.entries["/a", "GET"].log(3, 10)
+        environment.events.worker_report.fire(client_id="w1", data={})
+    assert (reported.response_times_cache is not None) is is_history_wanted
+    assert reported.num_requests == 3
+    assert environment.stats.total.response_times_cache is not None

@@ -1,6 +1,7 @@
 """A worker's part in runs: the node that it makes of what its master has assigned."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from perfload.load import Phase, PhasedShape
 from perfload.load.cluster import worker as link
 from perfload.load.cluster.messages import BATCH, BEAT
 from perfload.load.node import Assignment
+from perfload.load.shape import digest
 from perfload.load.worker import Worker
+from perfload.plan import Plan
 from perfload.shares import evenly
 
 
@@ -29,6 +32,8 @@ class Visitor(User):
         """Do nothing."""
 
 
+PLAN = LoadTest().plan(1.0)
+
 TERMS = Assignment(
     "run-1",
     "worker-3",
@@ -41,6 +46,7 @@ TERMS = Assignment(
     zero_s=0.0,
     time_scale=60.0,
     shape="LoadTest",
+    phases=digest(PLAN),
     allow=("b.example.com",),
 )
 
@@ -105,6 +111,21 @@ def test_a_shape_that_a_worker_does_not_know_is_no_plan(worker: Worker) -> None:
     assert [span.name for span in node._spans] == ["Closed load"]
     node.start()
     node.finish()
+
+
+@pytest.mark.parametrize("shape", ["LoadTest", "Unknown"])
+def test_a_worker_with_another_shape_takes_no_part(
+    worker: Worker, sent: list[tuple[str, Any]], caplog: pytest.LogCaptureFixture, shape: str
+) -> None:
+    others = Plan([Phase(name="Load", duration=600, arrival_rate=2)])
+    phases = digest(others if shape == "LoadTest" else PLAN)
+    worker._link.assignment = replace(TERMS, shape=shape, phases=phases)
+    assert worker.begin() is None
+    assert caplog.messages == [
+        f"the shape {shape} here is not the master's: install the same file on every worker"
+    ]
+    said = sent[-1][1]
+    assert (said["run"], said["declined"]) == ("run-1", f"the shape {shape} there is not the master's")
 
 
 def test_a_worker_without_an_assignment_has_no_part_in_the_run(

@@ -213,3 +213,14 @@ def test_an_unknown_option_names_the_nearest() -> None:
 def test_a_malformed_plan_is_refused_in_words(phases: list[Phase], scale: float, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Plan(phases, time_scale=scale)
+
+
+def test_the_cap_of_users_is_that_of_the_phase() -> None:
+    plan = Plan(
+        [
+            Phase(name="a", duration=10, arrival_rate=1, max_users=5),
+            Phase(name="b", duration=10, arrival_rate=1),
+            Phase(name="c", duration=10, arrival_rate=1, max_users=7),
+        ]
+    )
+    assert [plan.max_users_at(t_s) for t_s in (-1, 0, 9.9, 10, 20, 99)] == [None, 5, 5, None, 7, 7]

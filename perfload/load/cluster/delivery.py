@@ -26,7 +26,7 @@ class Outbox:
         self, run_id: str, send: Callable[[str, dict[str, Any]], None], is_heard: Callable[[], bool]
     ) -> None:
         """Send with `send`; again only while `is_heard` says that the master is there."""
-        self._run_id = run_id
+        self.run_id = run_id
         self._send = send
         self._is_heard = is_heard
         self._number = 0
@@ -39,7 +39,7 @@ class Outbox:
     def put(self, batch: Batch) -> None:
         """Send `batch`, and again whatever has waited too long for its acknowledgement."""
         self._empty.clear()
-        for data in encode_batches(self._number + 1, self._run_id, batch):
+        for data in encode_batches(self._number + 1, self.run_id, batch):
             self._number = data["number"]
             self._waiting[self._number] = data
         self._send_those_due()
@@ -62,7 +62,7 @@ class Outbox:
 
     def acknowledge(self, run_id: str, number: int) -> None:
         """Forget batch `number`, which the master has."""
-        if run_id == self._run_id:
+        if run_id == self.run_id:
             self._waiting.pop(number, None)
             self._sent_s.pop(number, None)
         if not self._waiting:

@@ -27,6 +27,9 @@ _REFUSALS = {
     zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: "it does not have the key of the cluster",
     zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC: "it has another key",
 }
+_BROKEN_OFF = "it broke off its handshake, as it may without the key of the cluster"
+"""Both ends find that their mechanisms differ. If the other one is quicker and hangs up, this is all we see:
+what we would also see of a worker that is killed just then, or of somebody who looks which ports are open."""
 
 FAILURES_IN_A_ROW = 5
 """After so many a worker complains: one alone may be a master that is just ending."""
@@ -56,7 +59,7 @@ def lock(socket: Any, key: ClusterKey, refuse: Callable[[str, str], None]) -> No
     handler = socket.context.socket(zmq.REP)
     handler.bind(_ZAP_ENDPOINT)
     gevent.spawn(_authenticate, handler, z85.decode(allowed), refuse)
-    events = _watch(socket, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
+    events = _watch(socket, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
     gevent.spawn(_tell_refusals, events, refuse)
 
 
@@ -111,7 +114,10 @@ def _receive(monitor: Any) -> Iterator[dict[str, Any]]:
 
 def _tell_refusals(events: Iterator[dict[str, Any]], refuse: Callable[[str, str], None]) -> None:
     for event in events:
-        refuse("a connection", _REFUSALS.get(event["value"], "its handshake is wrong"))
+        if event["event"] == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            refuse("a connection", _BROKEN_OFF)
+        else:
+            refuse("a connection", _REFUSALS.get(event["value"], "its handshake is wrong"))
 
 
 def _tell_failures(socket: Any, endpoint: str, events: Iterator[dict[str, Any]]) -> None:

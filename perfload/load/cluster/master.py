@@ -30,6 +30,8 @@ LOOK_S = 0.1
 """How often the master looks whether a worker's lease has run out."""
 STALL_S = 0.5
 """Looking so late, the master was held up itself, and silence says nothing about the workers."""
+AHEAD_S = LEASE_S + 1.0
+"""No worker has results of a later second: its clock would be further off than that of one that is heard."""
 
 MAX_REFUSED = 1000
 """Senders of refused messages that are told apart."""
@@ -125,6 +127,8 @@ class ClusterRun:
         self._indices: dict[str, int] = {}
         self._inboxes: dict[int, Inbox] = {}
         self._watching: gevent.Greenlet | None = None
+        self._generations: Counter[int] = Counter()
+        """How often the rows that a worker held were given to others, while it was away."""
         self._told = 0
         """Changes of shares that the workers were told of."""
 
@@ -142,6 +146,8 @@ class ClusterRun:
         for index in self._clients:
             self._run.expect(self._node(index), index)
             self._assign(index)
+        for client in clients.missing:
+            self.join(client.id)  # it may be back, and would make load that nobody records
         self._watching = gevent.spawn(self._watch)
 
     def _register(self, client_id: str) -> int:
@@ -155,7 +161,7 @@ class ClusterRun:
 
     def join(self, client_id: str) -> None:
         """Take in a worker that connects during the run; one of the run's that connects again is there."""
-        if client_id in self._indices:
+        if client_id in self._indices or self._run.has_ended:
             return
         index = self._register(client_id)
         self._membership.join(index, self._node(index))
@@ -189,12 +195,12 @@ class ClusterRun:
                 # What the workers said meanwhile has yet to be read.
                 self._membership.excuse(now_s - before_s, now_s)
             before_s = now_s
-            if self._run.has_ended:
-                continue
             for index in self._membership.expire(now_s):
                 self._run.lose(self._node(index), now_s, LEASE_S)
-            for index in self._membership.settle(now_s):
-                self._pass_on(self._ledger.release(index))
+            if not self._run.has_ended:
+                for index in self._membership.settle(now_s):
+                    self._generations[index] += 1
+                    self._pass_on(self._ledger.release(index, now_s))
             self._announce()
 
     def _announce(self) -> None:
@@ -216,24 +222,60 @@ class ClusterRun:
         index = self._indices.get(client_id)
         if index is None or data.get("run") != self.run_id:
             return {}
+        if "declined" in data:
+            self._decline(index, messages.text(data, "declined"))
+            return {}
         version, users = messages.whole(data, "version"), messages.whole(data, "users")
         now_s = self._run.clock.now_s()
         if abs(now_s - messages.number(data, "at_s")) > LEASE_S:
             return {}  # it has waited in a connection that was cut, or the worker's clock cannot be right
+        if self._run.has_ended:
+            self._hear_late(index, now_s, data)
+            return {"run": self.run_id}
         self._run.expect(self._node(index), index, joined_s=max(0.0, now_s))
         lease = self._membership.beat(index, now_s, version=version, users=users)
         if lease is None:
             return {}
+        self._find(index, data)
+        if "left_s" in data:
+            self._membership.leave(index, now_s, min(now_s + LEASE_S, messages.number(data, "left_s")))
+        self._announce()
+        news = self._news() if version < self._membership.version else {"run": self.run_id}
+        news |= {"generation": self._generations[index]}
+        news |= {"lease_until_s": lease.until_s, "void_before_s": lease.void_before_s}
+        return news | {"excess": self._excess(index, now_s)}
+
+    def _excess(self, index: int, now_s: float) -> int:
+        cap = self._plan.max_users_at(now_s) if self._plan is not None else None
+        return 0 if cap is None else self._membership.excess(index, cap)
+
+    def _find(self, index: int, data: Data) -> None:
         if "offset_s" in data:
             clock = messages.number(data, "offset_s"), messages.number(data, "error_s")
             self._run.find(self._node(index), *clock)
-        if lease.is_new_here:
-            self._send(ROWS, index, {"run": self.run_id, "void": True})
-        if data.get("leaving") is True and not self._run.has_ended:
-            self._membership.leave(index, now_s, messages.number(data, "at_s"))
+
+    def _hear_late(self, index: int, now_s: float, data: Data) -> None:
+        """Note that a worker is there after the end, and stop it: it was away, or has only just begun."""
+        self._membership.hear(index, now_s)
+        if data.get("delivers") is True:
+            return  # it has stopped, and has results on their way
+        self._run.expect(self._node(index), index, joined_s=max(0.0, now_s))
+        self._find(index, data)
+        self._send(STOP, index, {})
+
+    def _decline(self, index: int, why: str) -> None:
+        """Have the others do what a worker was to do that takes no part in the run, and has done nothing."""
+        now_s, node = self._run.clock.now_s(), self._node(index)
+        if not why.isprintable():
+            raise ValueError("it declines with something that cannot be shown")
+        self._run.expect(node, index, joined_s=max(0.0, now_s))
+        if self._run.nodes[node].has_declined:
+            return
+        logger.error("%s takes no part in the run: %s", node, why)
+        self._run.decline(node, why)
+        self._membership.leave(index, now_s, 0.0, why)
+        self._membership.forget(index)
         self._announce()
-        news = self._news() if version < self._membership.version else {"run": self.run_id}
-        return news | {"lease_until_s": lease.until_s, "void_before_s": lease.void_before_s}
 
     def receive(self, client_id: str, number: int, data: Mapping[str, Any]) -> None:
         """Take a batch into the record; one that is already there changes nothing.
@@ -244,36 +286,38 @@ class ClusterRun:
         if index is None:
             raise ValueError("its sender has no part in this run")
         node, inbox = self._node(index), self._inboxes[index]
-        batch = messages.decode_batch(data, run_id=self.run_id, node=node)
-        self._run.expect(node, index, joined_s=max(0.0, self._run.clock.now_s()))
+        now_s = self._run.clock.now_s()
+        batch = messages.decode_batch(data, run_id=self.run_id, node=node, until_s=now_s + AHEAD_S)
+        self._run.expect(node, index, joined_s=max(0.0, now_s))
         if inbox.is_new(number, final=batch.final):
             self._run.take(node, dataclasses.replace(batch, final=inbox.complete))
         if inbox.complete:
-            now_s = self._run.clock.now_s()
             if not self._run.has_ended:
                 self._membership.leave(index, now_s, now_s)
             self._membership.forget(index)
-            self._pass_on(self._ledger.release(index))
+            self._pass_on(self._ledger.release(index, now_s))
 
     def rows(self, client_id: str, data: Data) -> None:
         """Lend a worker rows of a data file, or take some back."""
         index, feeder = self._indices[client_id], messages.text(data, "feeder")
+        now_s = self._run.clock.now_s()
         if "total" in data:
             total, nodes = messages.whole(data, "total", least=1), len(self._clients)
-            self._pass_on(self._ledger.lend(index, feeder, total=total, nodes=nodes))
+            self._pass_on(self._ledger.lend(index, feeder, now_s, total=total, nodes=nodes))
         else:
-            self._pass_on(self._ledger.give_back(index, feeder, messages.wholes(data, "rows")))
+            self._pass_on(self._ledger.give_back(index, feeder, now_s, messages.wholes(data, "rows")))
 
     def _pass_on(self, loans: list[Loan]) -> None:
         for loan in loans:
             data = {"run": self.run_id, "feeder": loan.feeder, "rows": list(loan.rows)}
-            self._send(ROWS, loan.node, data)
+            self._send(ROWS, loan.node, data | {"generation": self._generations[loan.node]})
 
     def drain(self, stop_timeout_s: float) -> None:
         """End the load: have every worker stop and wait for its last results, up to the deadline."""
         self._run.end_load()
-        for client in list(self._runner.clients.all):
-            self._runner.send_message(STOP, {}, client_id=client.id)
+        self._membership.end()
+        for index in self._clients:
+            self._send(STOP, index, {})
         began_s = time.monotonic()
         while not self._run.is_complete:
             # Users may take a while to stop; but nobody knows of a lost worker's.

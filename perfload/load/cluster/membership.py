@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from perfload.load.licence import KEEP_S
 from perfload.model import NodeEvent, NodeEventKind
-from perfload.shares import Era, evenly, without
+from perfload.shares import Era, evenly, room, without
 
 BEAT_S = 0.5
 """How often a worker says that it is there."""
@@ -40,6 +40,8 @@ class Member:
     """Of the shares that the worker knows."""
     users: int = 0
     """Virtual users that it last had in flight."""
+    users_at_s: float = -math.inf
+    """When it had them."""
     has_share: bool = True
     void_before_s: float = 0.0
     """What was due before and is not started yet is lost: the worker was away."""
@@ -55,8 +57,6 @@ class Lease:
 
     until_s: float
     void_before_s: float
-    is_new_here: bool = False
-    """Whether what it held before has been given to others."""
 
 
 class Membership:
@@ -71,6 +71,7 @@ class Membership:
         self._reserve_s = reserve_s
         self._plan_s = plan_s
         self._members: dict[int, Member] = {}
+        self._has_ended = False
         self.eras: list[Era] = []
         self.events: list[NodeEvent] = []
 
@@ -96,14 +97,23 @@ class Membership:
         # Before the run begins, its first lease lasts longer than what this beat renews.
         member.heard_s = max(member.heard_s, now_s)
         member.version, member.users = max(member.version, version), users
-        was_settled = member.is_settled
+        member.users_at_s = now_s
         if not member.has_share and not member.is_leaving:
             self._admit(index, now_s, "joined" if member.lost_at_s is None else "returned")
         until_s = now_s + LEASE_S
         if member.version < self.version:
             until_s = min(until_s, self.eras[member.version + 1].from_s)
         member.lease_until_s = max(member.lease_until_s, until_s)
-        return Lease(until_s, member.void_before_s, was_settled)
+        return Lease(until_s, member.void_before_s)
+
+    def end(self) -> None:
+        """Note that the load is over: who falls silent now is lost, but nobody takes over from it."""
+        self._has_ended = True
+
+    def hear(self, index: int, now_s: float) -> None:
+        """Note a sign of life of a worker that starts nothing any more."""
+        if index in self._members:
+            self._members[index].heard_s = max(self._members[index].heard_s, now_s)
 
     def join(self, index: int, name: str) -> None:
         """Expect a worker that connects in mid-run; it gets a share with its first beat of this run."""
@@ -130,18 +140,18 @@ class Membership:
             self._remove(index, now_s, until_s, "lost", f"not heard of for {LEASE_S:g} s")
         return late
 
-    def excuse(self, stalled_s: float, now_s: float = math.inf) -> None:
+    def excuse(self, stalled_s: float, now_s: float) -> None:
         """Expect nothing of the time for which the master itself was held up, until `now_s`."""
         for member in self._members.values():
             # Whoever has been heard since then has no need of it.
             member.heard_s = max(member.heard_s, min(now_s, member.heard_s + stalled_s))
 
-    def leave(self, index: int, now_s: float, until_s: float) -> None:
+    def leave(self, index: int, now_s: float, until_s: float, why: str = "said goodbye") -> None:
         """Take the share from a worker that says goodbye, and has started nothing due after `until_s`."""
         member = self._members.get(index)
         if member is not None and member.has_share:
             member.is_leaving = True
-            self._remove(index, now_s, until_s, "left", "said goodbye")
+            self._remove(index, now_s, until_s, "left", why)
 
     def forget(self, index: int) -> None:
         """Strike off a worker that has left, and has nobody in flight any more."""
@@ -150,6 +160,9 @@ class Membership:
     def _remove(self, index: int, now_s: float, until_s: float, kind: NodeEventKind, why: str) -> None:
         member = self._members[index]
         member.has_share = False
+        if self._has_ended:
+            self._tell(now_s, member, kind, "", why)
+            return
         from_s = max(until_s, now_s - REACH_S, self.eras[-1].from_s)
         if self._plan_s is not None and now_s + NOTICE_S > self._plan_s:
             from_s = max(
@@ -184,13 +197,30 @@ class Membership:
     def _reserved(self) -> int:
         return sum(member.users for member in self._members.values() if not member.has_share)
 
+    def excess(self, index: int, max_users: int) -> int:
+        """Return how many of `max_users` in flight the others may have above their parts, after a change.
+
+        They start nobody until they are below, so a worker that has just been given a part of its own leaves
+        so much of it alone.
+        """
+        others = (other for other in self._with_share() if other != index)
+        return sum(
+            max(0, self._most_users(other, max_users) - room(self.eras[-1], other, max_users))
+            for other in others
+        )
+
+    def _most_users(self, index: int, max_users: int) -> int:
+        """Return how many users a worker may have in flight: those it spoke of, or its part since then."""
+        member = self._members[index]
+        found = member.users
+        for era, following in zip(reversed(self.eras[:-1]), reversed(self.eras[1:]), strict=True):
+            if following.from_s <= member.users_at_s:
+                break
+            found = max(found, room(era, index, max_users))
+        return found
+
     def _with_share(self) -> list[int]:
         return sorted(index for index, member in self._members.items() if member.has_share)
-
-    def is_lost(self, index: int) -> bool:
-        """Say whether the worker was lost and has not returned."""
-        member = self._members.get(index)
-        return member is not None and member.lost_at_s is not None
 
     def recent(self, now_s: float, back_s: float = 10.0) -> list[Era]:
         """Return the eras that still matter to what is due from `back_s` ago on, and all that are news."""

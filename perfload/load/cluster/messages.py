@@ -7,6 +7,7 @@ whoever receives it counts that and goes on.
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
@@ -92,8 +93,11 @@ def encode_batches(first: int, run_id: str, batch: Batch) -> Iterator[Data]:
         }
 
 
-def decode_batch(data: Mapping[str, Any], *, run_id: str, node: str) -> Batch:
-    """Return the batch in a message's data; raises `ValueError` if it is none of `node` in this run."""
+def decode_batch(data: Mapping[str, Any], *, run_id: str, node: str, until_s: float = math.inf) -> Batch:
+    """Return the batch in a message's data; raises `ValueError` if it is none of `node` in this run.
+
+    Nor can it hold anything of a second after `until_s`: room is made for every second up to the last.
+    """
     windows: list[AnyWindow] = [decode_window(window) for window in _items(data, "windows")]
     readings = []
     for line in _items(data, "readings"):
@@ -103,6 +107,8 @@ def decode_batch(data: Mapping[str, Any], *, run_id: str, node: str) -> Batch:
     foreign = next((w for w in windows if (w.run_id, w.node) != (run_id, node) or w.second < 0), None)
     if foreign is not None or any(reading.node != node for reading in readings):
         raise ValueError(f"it holds results that are not those of {node} in this run")
+    if any(window.second > until_s for window in windows):
+        raise ValueError("it holds results of a time to come")
     return Batch(windows, readings, idle=data.get("idle") is True, final=data.get("final") is True)
 
 
@@ -116,7 +122,7 @@ def encode_assignment(terms: Assignment) -> Data:
 
 def decode_assignment(data: Mapping[str, Any]) -> Assignment:
     """Return the assignment in a message's data; raises `ValueError` if it is none."""
-    for key in ("run_id", "node", "shape"):
+    for key in ("run_id", "node", "shape", "phases"):
         text(data, key)
     for key in ("index", "count", "version"):
         whole(data, key)

@@ -6,12 +6,16 @@ none of their users has at the moment.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 PARTS = 4
 """A worker is lent so large a part of its fair share at a time; the rest is there for whoever needs more."""
+
+RECALL_AFTER_S = 0.3
+"""Who was asked to give rows back is not asked again before, however many workers wait for some."""
 
 MAX_ROWS = 10_000_000
 MAX_FEEDERS = 100
@@ -35,15 +39,17 @@ class _Account:
     held: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     waiting: dict[int, int] = field(default_factory=dict)
     """Node -> rows that it asked for in vain, in the order of asking."""
+    recalled_s: dict[int, float] = field(default_factory=dict)
+    """Node -> when it was last asked to give some back."""
 
 
 class Ledger:
-    """The rows of every data file of one run. Each method returns what workers are to be told."""
+    """The rows of every data file of one run. Each method returns what workers are to be told at `now_s`."""
 
     def __init__(self) -> None:
         self._accounts: dict[str, _Account] = {}
 
-    def lend(self, node: int, feeder: str, *, total: int, nodes: int) -> list[Loan]:
+    def lend(self, node: int, feeder: str, now_s: float, *, total: int, nodes: int) -> list[Loan]:
         """Lend `node` some rows of `feeder`, which has `total`, among `nodes` workers.
 
         Raises `ValueError` if another worker has told of another number of rows: its file is another one.
@@ -54,9 +60,9 @@ class Ledger:
         if account.total != total:
             raise ValueError(f"{feeder} has {total} rows here and {account.total} on another worker")
         account.waiting[node] = max(1, total // (PARTS * max(1, nodes)))
-        return self._serve(feeder, account)
+        return self._serve(feeder, account, now_s)
 
-    def give_back(self, node: int, feeder: str, rows: Sequence[int]) -> list[Loan]:
+    def give_back(self, node: int, feeder: str, now_s: float, rows: Sequence[int]) -> list[Loan]:
         """Take back those of `rows` that `node` had."""
         account = self._accounts.get(feeder)
         if account is None:
@@ -67,28 +73,37 @@ class Ledger:
         if not returned:
             return []  # to ask again whoever has nothing to spare would keep both busy with nothing else
         account.waiting.pop(node, None)  # others need them more
-        return self._serve(feeder, account)
+        account.recalled_s.pop(node, None)  # it may have more
+        return self._serve(feeder, account, now_s)
 
-    def release(self, node: int) -> list[Loan]:
+    def release(self, node: int, now_s: float) -> list[Loan]:
         """Take back everything that `node` had: it is gone."""
         loans: list[Loan] = []
         for feeder, account in self._accounts.items():
             account.waiting.pop(node, None)
             account.free.extend(sorted(account.held.pop(node, ())))
-            loans += self._serve(feeder, account)
+            loans += self._serve(feeder, account, now_s)
         return loans
 
-    def _serve(self, feeder: str, account: _Account) -> list[Loan]:
+    def _serve(self, feeder: str, account: _Account, now_s: float) -> list[Loan]:
         loans: list[Loan] = []
         for node, wanted in list(account.waiting.items()):
             if not account.free:
-                # Who waits may have some to spare too: one asks before its own run out.
-                holders = (holder for holder, rows in account.held.items() if rows)
-                return loans + [
-                    Loan(holder, feeder) for holder in holders if account.waiting.keys() - {holder}
-                ]
+                return loans + [Loan(holder, feeder) for holder in _recalled(account, now_s)]
             del account.waiting[node]
             rows = tuple(account.free.popleft() for _ in range(min(wanted, len(account.free))))
             account.held[node].update(rows)
             loans.append(Loan(node, feeder, rows))
         return loans
+
+
+def _recalled(account: _Account, now_s: float) -> list[int]:
+    """Return, and note, who is to be asked for rows: who waits may have some to spare too."""
+    found = [
+        holder
+        for holder, rows in account.held.items()
+        if rows and account.waiting.keys() - {holder}
+        if now_s >= account.recalled_s.get(holder, -math.inf) + RECALL_AFTER_S
+    ]
+    account.recalled_s.update(dict.fromkeys(found, now_s))
+    return found

@@ -29,7 +29,7 @@ from perfload.errors import UsageError
 from perfload.load.cluster import handshake
 from perfload.load.cluster.exposure import check_exposure, is_loopback
 from perfload.load.cluster.gate import CHECKS, Gate
-from perfload.load.cluster.messages import BEAT
+from perfload.load.cluster.messages import BEAT, START, STOP
 
 logger = logging.getLogger("perfload")
 
@@ -47,6 +47,30 @@ gate = Gate()
 """Of this process: it outlives its sockets, which Locust replaces when a connection breaks."""
 
 
+class Orders:
+    """Keeps Locust's orders to spawn users from a worker that has no part in a run.
+
+    Locust's master goes on with its ramp-up while perfload's waits for the last results, and starts whoever
+    joins in that time: users whose requests nobody would record.
+    """
+
+    def __init__(self) -> None:
+        self._has_part = False
+        """Whether the last that was heard of a run is that it begins."""
+
+    def admit(self, kind: str) -> bool:
+        """Take note of a message from the master; say whether Locust is to see it."""
+        if kind in (START, STOP):
+            self._has_part = kind == START
+        return kind != "spawn" or self._has_part
+
+    def forget(self) -> None:
+        """Begin again: the master that had a part for this worker is gone."""
+        self._has_part = False
+
+
+orders = Orders()
+"""Of this process, like `gate`."""
 ready = Event()
 """Set once this process knows what to do with its orders, and what time it is."""
 EARLY = ("ack", BEAT)
@@ -123,6 +147,8 @@ class Client(zmqrpc.Client):
             if ready.is_set() and self._held:
                 return self._held.popleft()
             message: Message = super().recv()  # type: ignore[no-untyped-call]
+            if not orders.admit(message.type):
+                continue
             if message.type in EARLY or (ready.is_set() and not self._held):
                 return message
             self._held.append(message)

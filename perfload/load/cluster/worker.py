@@ -18,6 +18,7 @@ from perfload.load.cluster.delivery import Outbox
 from perfload.load.cluster.membership import BEAT_S, LEASE_S
 from perfload.load.cluster.messages import ACK, BEAT, ROWS, SHARES, START, STOP, Data
 from perfload.load.cluster.offset import ClockOffset
+from perfload.load.cluster.rpc import orders
 from perfload.load.node import Assignment, Batch, Node
 from perfload.load.rows import RowStock
 
@@ -52,6 +53,13 @@ class WorkerLink:
         self._session = ""
         self._heard_s = 0.0
         self._refused: set[str] = set()
+        self._generation = 0
+        """How often the master gave the rows of this node to others."""
+        self._declined: Data = {}
+        """What a worker says that takes no part in the run."""
+        self._done: tuple[RunClock, Data] | None = None
+        """The clock of the last run, and since when this worker starts nobody any more."""
+        self._is_ending = False
         self.assignment: Assignment | None = None
         handlers = ((BEAT, self._on_beat), (START, self._on_start), (SHARES, self._on_shares))
         for kind, handler in (*handlers, (ACK, self._on_ack), (ROWS, self._on_rows)):
@@ -77,6 +85,10 @@ class WorkerLink:
         with gevent.Timeout(CLOCKS_S, exception=False):
             while self._offset.samples < FIRST_SAMPLES:
                 gevent.sleep(FIRST_BEAT_S)
+        if not self._offset.is_known:
+            logger.warning(
+                "the master does not answer: until it does, this worker goes by its own time of day"
+            )
 
     # --- what the worker says
 
@@ -90,12 +102,28 @@ class WorkerLink:
     def _sign_of_life(self) -> Data:
         said: Data = {"sent_s": time.perf_counter(), "run": "", "version": 0, "users": 0}
         if self._node is None:
-            return said
+            return said | self._declined | self._delivering()
         said |= {"run": self._node.assignment.run_id, "version": self._node.licence.shares.version}
         said |= {"users": self._runner.user_count, "at_s": self._node.clock.now_s()}
+        if self._node.left_s is not None:
+            said["left_s"] = self._node.left_s  # with every beat: one alone may be lost
         if self._offset.is_known:
             said |= {"offset_s": self._offset.offset_s, "error_s": self._clock_error_s(self._node)}
         return said
+
+    def _delivering(self) -> Data:
+        """Say that this worker is still there, with results that the master has not confirmed."""
+        if self._outbox is None or self._outbox.is_empty or self._done is None:
+            return {}
+        clock, left = self._done
+        return left | {"run": self._outbox.run_id, "at_s": clock.now_s(), "delivers": True}
+
+    def decline(self, why: str) -> None:
+        """Take no part in the run that was assigned, and tell the master why until there is another."""
+        assert self.assignment is not None
+        self._declined = {"run": self.assignment.run_id, "declined": why}
+        self.assignment = None
+        self._send(BEAT, self._sign_of_life())
 
     def _clock_error_s(self, node: Node) -> float:
         """Return how far the clock that the node runs by may be from the master's, as is known by now."""
@@ -127,6 +155,8 @@ class WorkerLink:
             # What was granted before stays granted: the master remembers it.
             licence.until_s = max(licence.until_s, messages.number(data, "lease_until_s"))
             licence.void_before_s = messages.number(data, "void_before_s")
+            licence.excess = messages.whole(data, "excess")
+            self._void_rows(data)
         self._on_shares(data)
 
     def _is_of_this_run(self, data: Data) -> bool:
@@ -139,19 +169,26 @@ class WorkerLink:
             return
         logger.warning("the master was started anew: this worker gives up what it did for the one before")
         self._offset.forget()
-        gevent.spawn(self._begin_again)
+        if self._outbox is not None and self._is_ending:
+            self._outbox.discard()
+        elif not self._is_ending:
+            gevent.spawn(self._begin_again)
 
     def _begin_again(self) -> None:
         if self._runner.state not in (STATE_INIT, *ENDING):
             self._runner.stop()
+        while self._node is not None:
+            gevent.sleep(BEAT_S)  # it is being stopped already: a new run must not begin before it has ended
         if self._outbox is not None:
             self._outbox.discard()
         self.assignment = None
+        orders.forget()
         self._send("client_ready", __version__)  # type: ignore[arg-type]  # Locust's own message holds a text
         self._runner.worker_state = STATE_INIT
 
     def _on_start(self, data: Data) -> None:
         self.assignment = messages.decode_assignment(data)
+        self._declined = {}
 
     def _on_shares(self, data: Data) -> None:
         if "eras" in data and self._is_of_this_run(data):
@@ -166,16 +203,21 @@ class WorkerLink:
     def _on_rows(self, data: Data) -> None:
         if not self._is_of_this_run(data):
             return
-        if data.get("void") is True:
-            for stock in self._stocks.values():
-                stock.void()
-            return
+        self._void_rows(data)
         feeder, rows = messages.text(data, "feeder"), messages.wholes(data, "rows")
         if rows:
             self._stocks[feeder].add(rows)
         else:
             spare = self._stocks[feeder].give_up()
             self._send(ROWS, {"run": data["run"], "feeder": feeder, "rows": spare})
+
+    def _void_rows(self, data: Data) -> None:
+        """Forget the rows that were given to others while this worker was away; said until it is heard."""
+        generation = messages.whole(data, "generation")
+        if generation > self._generation:
+            self._generation = generation
+            for stock in self._stocks.values():
+                stock.void()
 
     def _on_stop(self, **_: Any) -> None:
         if self._runner.state not in ENDING:
@@ -198,6 +240,9 @@ class WorkerLink:
 
         def deliver(batch: Batch) -> None:
             outbox.put(batch)
+            if batch.final and self._node is not None:
+                left = {} if self._node.left_s is None else {"left_s": self._node.left_s}
+                self._done = (self._node.clock, left)
             if batch.final:  # there is no next batch to notice that this one, or one before it, was lost
                 self._node = None
                 gevent.spawn(outbox.flush, FLUSH_S)
@@ -208,6 +253,7 @@ class WorkerLink:
         """Keep the licence of `node` up to date from now on."""
         self._node = node
         self._stocks = {}
+        self._generation = 0
         self._send(BEAT, self._sign_of_life())  # before its first batch, so that the master knows of it
 
     def lend(self, feeder: str, total: int) -> RowStock:
@@ -227,10 +273,11 @@ class WorkerLink:
     def say_goodbye(self) -> None:
         """Have the others take over from now on, whether or not the users in flight have left."""
         if self._node is not None:
-            self._send(BEAT, self._sign_of_life() | {"leaving": True})
+            self._send(BEAT, self._sign_of_life())
 
     def flush(self) -> None:
         """Wait until the master has everything, before this process ends."""
+        self._is_ending = True
         if self._outbox is None or self._outbox.is_empty:
             return
         if not self._hears_master():

@@ -60,7 +60,9 @@ class Clock:
 class Master:
     """A link over some workers, what it has sent to them, and a run."""
 
-    def __init__(self, folder: Any, workers: int, *, plan: Plan | None = PLAN, **flags: Any) -> None:
+    def __init__(
+        self, folder: Any, workers: int, *, plan: Plan | None = PLAN, missing: int = 0, **flags: Any
+    ) -> None:
         flags = {"monitors.host": False, "run.reports_dir": "reports"} | flags
         self.run = Run(MANIFEST, load_config(directory=folder, environ={}, flags=flags), plan)
         self.clock = Clock()
@@ -69,7 +71,7 @@ class Master:
         """(kind, client, data) of every message to a worker, as it arrives there."""
         self.is_cut = False
         """Whether sending fails."""
-        self.clients = SimpleNamespace(ready=[], spawning=[], running=[], all=[])
+        self.clients = SimpleNamespace(ready=[], spawning=[], running=[], missing=[], all=[])
         self._handlers: dict[str, Any] = {}
         self.link = MasterLink(
             SimpleNamespace(
@@ -85,6 +87,7 @@ class Master:
             # As those of Locust, which are in different states.
             (self.clients.ready, self.clients.spawning, self.clients.running)[number % 3].append(client)
             self.clients.all.append(client)
+        self.clients.missing += [SimpleNamespace(id=f"host_{workers + number}") for number in range(missing)]
 
     def _send(self, kind: str, data: Any, client_id: str) -> None:
         if self.is_cut:

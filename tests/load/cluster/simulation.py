@@ -109,6 +109,7 @@ class Site:
         self.timer = _Timer(cluster.scheduler)
         self._cluster = cluster
         self._deliver: Callable[[Batch], None] | None = None
+        self._node: Any = None
         self.handlers: dict[str, Callable[..., None]] = {}
         runner = SimpleNamespace(
             send_message=lambda kind, data: cluster.to_master(self, kind, data),
@@ -130,10 +131,10 @@ class Site:
             self.clock_error_s = self.link._offset.error_s
         licence = Licence(Shares(terms.index, terms.eras, terms.version), terms.lease_until_s)
         self._deliver = self.link.open()
-        node: Any = SimpleNamespace(assignment=terms, licence=licence, clock=run_clock)
-        self.link.attend(node)
+        self._node = SimpleNamespace(assignment=terms, licence=licence, clock=run_clock, left_s=None)
+        self.link.attend(self._node)
         scheduler = self._cluster.scheduler
-        dispatcher = Dispatcher(
+        dispatcher = self._node.dispatcher = Dispatcher(
             self._cluster.plan,
             licence=licence,
             clock=run_clock,
@@ -155,6 +156,8 @@ class Site:
     def leave(self) -> None:
         """Start nobody any more, say so, and hand in the last batch when the users have left."""
         self.has_left = True
+        if self._node is not None:
+            self._node.left_s = self._node.dispatcher.left_off_s
         self.link.say_goodbye()
         self._cluster.scheduler.post(self.process, USERS_LEAVE_S, self._finish)
 
@@ -223,7 +226,7 @@ class Cluster:
         self._master = Process(clock_ahead_s=1e5)
         self._handlers: dict[str, Callable[..., None]] = {}
         self._runner = SimpleNamespace(
-            clients=SimpleNamespace(ready=[], spawning=[], running=[]),
+            clients=SimpleNamespace(ready=[], spawning=[], running=[], missing=[]),
             get_worker_index=lambda client_id: int(client_id.removeprefix("host_")),
             send_message=self._to_worker,
             register_message=lambda kind, handler, **_: self._handlers.update({kind: handler}),

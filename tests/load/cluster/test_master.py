@@ -10,7 +10,7 @@ import pytest
 
 from perfload.load.cluster import master as module
 from perfload.load.cluster.membership import LEASE_S
-from perfload.load.cluster.messages import ROWS, SHARES, START, decode_assignment
+from perfload.load.cluster.messages import ROWS, SHARES, START, STOP, decode_assignment
 from perfload.model import NodeEvent
 from perfload.shares import evenly
 from tests.load.cluster.masters import TERMS, Master
@@ -101,6 +101,8 @@ def test_a_beat_is_answered_with_the_time_and_a_lease(make_master: MakeMaster) -
         "run": "run-1",
         "lease_until_s": 5.0 + LEASE_S,
         "void_before_s": 0.0,
+        "excess": 0,
+        "generation": 0,
     }
 
 
@@ -133,7 +135,7 @@ def test_a_beat_that_was_long_on_its_way_says_nothing_of_now(make_master: MakeMa
 def test_a_beat_of_a_clock_that_is_far_ahead_says_nothing_of_now_either(make_master: MakeMaster) -> None:
     master = make_master(2)
     master.clock.at_s = 2.0
-    assert "lease_until_s" not in master.beat(at_s=2.1 + LEASE_S, leaving=True)
+    assert "lease_until_s" not in master.beat(at_s=2.1 + LEASE_S, left_s=2.1 + LEASE_S)
     assert master.events() == []  # or every later change would have to wait for its time
 
 
@@ -228,12 +230,18 @@ def test_who_was_away_for_so_long_that_its_rows_were_given_to_others_is_told_so(
     master.beat("host_1", version=1)
     wait_for(lambda: master.link._cluster._membership.version == 2)  # type: ignore[union-attr]  # room is free again
     master.taken()
-    master.beat("host_0")
-    assert master.told(ROWS) == [("host_0", {"run": "run-1", "void": True})]
+    assert master.beat("host_0")["generation"] == 1  # in every answer from now on
+    assert master.beat("host_1")["generation"] == 0
+    master.taken()
     for _ in range(8):
         master.hear("host_1", ROWS, ask)
-    lent = [row for _, data in master.told(ROWS) for row in data["rows"]]
-    assert sorted(lent) == list(range(8))
+    told = master.told(ROWS)
+    assert sorted(row for _, data in told for row in data["rows"]) == list(range(8))
+    master.hear("host_0", ROWS, ask)
+    master.hear("host_1", ROWS, {"run": "run-1", "feeder": "accounts.csv", "rows": [5]})
+    assert [
+        (data["rows"], data["generation"]) for client, data in master.told(ROWS) if client == "host_0"
+    ] == [([5], 1)]
 
 
 def test_a_master_that_was_held_up_loses_nobody_for_it(
@@ -269,17 +277,99 @@ def test_who_says_goodbye_has_left_from_then_on(make_master: MakeMaster) -> None
     master = make_master(2)
     master.clock.at_s = 2.0
     master.beat("host_1")
-    master.beat("host_0", at_s=1.75, leaving=True, users=2)
+    master.beat("host_0", at_s=1.75, left_s=1.75, users=2)
+    master.beat("host_0", at_s=2.0, left_s=1.75, users=2)
     why = "said goodbye; the others have its share from 1.8 s on"
     assert master.events() == [NodeEvent(2.0, "worker-0", "left", why)]
     assert [data["eras"][-1] for _, data in master.told(SHARES)] == [[1.75, [1, 1], 2]] * 2
 
 
-def test_when_the_load_has_ended_nobody_leaves_and_nobody_is_lost(make_master: MakeMaster) -> None:
+def test_who_has_left_since_a_time_to_come_has_left_soon(make_master: MakeMaster) -> None:
     master = make_master(2)
+    master.clock.at_s = 2.0
+    master.beat("host_1")
+    master.beat("host_0", left_s=1e12)
+    assert [data["eras"][-1] for _, data in master.told(SHARES)] == [[2.0 + LEASE_S, [1, 1], 0]] * 2
+
+
+# --- workers that take no part
+
+
+def test_the_others_do_what_a_worker_declines_to_do(
+    make_master: MakeMaster, caplog: pytest.LogCaptureFixture
+) -> None:
+    master = make_master(2)
+    master.clock.at_s = -0.5
+    for _ in range(2):
+        assert "lease_until_s" not in master.beat("host_0", declined="it has another shape")
+    assert [data["eras"][-1] for _, data in master.told(SHARES)] == [[0.0, [1, 1], 0]] * 2
+    assert caplog.messages[0] == "worker-0 takes no part in the run: it has another shape"
+    assert [event.kind for event in master.events()] == ["left"]
     master.run.end_load()
-    master.clock.at_s = 9.0
-    master.beat("host_0", leaving=True)
-    gevent.sleep(0.01)
+    master.hand_in("host_1")
+    assert master.run.is_complete  # nobody waits for it
+    declined, other = master.closed().manifest.nodes
+    assert (declined.complete, declined.given, declined.note) == (False, 0, "it has another shape")
+    assert (other.complete, other.given) == (True, 40)
+
+
+# --- after the end of the load
+
+
+def test_when_the_load_has_ended_nobody_leaves(make_master: MakeMaster) -> None:
+    master = make_master(2)
+    draining = gevent.spawn(master.link.drain, 60.0)
+    gevent.sleep(0)
+    master.beat("host_0", left_s=0.0)
     master.hand_in("host_1")
     assert master.events() == []
+    draining.kill()
+
+
+def test_who_comes_after_the_end_has_no_part(make_master: MakeMaster) -> None:
+    master = make_master(1)
+    master.run.end_load()
+    master.taken()
+    master.link.join("host_7")
+    assert master.taken() == []
+
+
+def test_who_was_away_at_the_end_or_has_only_just_begun_is_stopped(make_master: MakeMaster) -> None:
+    master = make_master(1)
+    master.link.join("host_7")
+    master.run.end_load()
+    master.taken()
+    assert "lease_until_s" not in master.beat("host_7")
+    assert master.told(STOP) == [("host_7", {})]
+    master.hand_in("host_0")
+    assert not master.run.is_complete  # it may have made load
+    master.beat("host_7", delivers=True)
+    assert master.told(STOP) == []
+
+
+def test_who_falls_silent_after_the_end_is_lost(make_master: MakeMaster) -> None:
+    master = make_master(3)
+    master.clock.at_s = 4.0
+    for client in ("host_0", "host_1", "host_2"):
+        master.beat(client)
+    draining = gevent.spawn(master.link.drain, 60.0)
+    gevent.sleep(0)
+    master.clock.at_s = 6.0
+    master.beat("host_1")
+    master.beat("host_2", delivers=True)
+    master.clock.at_s = 6.1
+    wait_for(lambda: master.run.nodes["worker-0"].is_lost)
+    assert [(event.node, event.kind, event.note) for event in master.events()] == [
+        ("worker-0", "lost", "not heard of for 2 s")
+    ]
+    master.beat("host_0", offset_s=0.0, error_s=0.0)
+    assert not master.run.nodes["worker-0"].is_lost
+    draining.kill()
+
+
+def test_who_was_missing_at_the_start_has_a_part_when_it_is_back(make_master: MakeMaster) -> None:
+    master = make_master(1, missing=1)
+    assert [client for client, _ in master.told(START)] == ["host_0", "host_1"]
+    assert list(master.run.nodes) == ["worker-0"]
+    master.beat("host_1")
+    assert [event.kind for event in master.events()] == ["joined"]

@@ -78,7 +78,8 @@ def test_a_worker_that_hands_in_its_last_batch_in_mid_run_has_left(make_master: 
     master.taken()
     master.clock.at_s = 1.5
     master.hand_in("host_0")
-    assert master.told(ROWS) == [("host_1", {"run": "run-1", "feeder": "accounts.csv", "rows": [0]})]
+    lent = {"run": "run-1", "feeder": "accounts.csv", "generation": 0, "rows": [0]}
+    assert master.told(ROWS) == [("host_1", lent)]
     wait_for(lambda: bool(master.events()))
     assert [(event.node, event.kind) for event in master.events()] == [("worker-0", "left")]
     nodes = {node.node: node for node in master.closed().manifest.nodes}
@@ -89,7 +90,7 @@ def test_who_has_handed_in_its_last_batch_has_nobody_in_flight_any_more(make_mas
     master = make_master(2)
     master.clock.at_s = 1.5
     master.beat("host_1")
-    master.beat("host_0", users=3, leaving=True)
+    master.beat("host_0", users=3, left_s=1.5)
     assert master.told(SHARES)[-1][1]["eras"][-1] == [1.5, [1, 1], 3]
     master.hand_in("host_0")
     wait_for(lambda: bool(master.sent[1:]))
@@ -104,6 +105,7 @@ def test_who_has_handed_in_its_last_batch_has_nobody_in_flight_any_more(make_mas
         ("host_0", BEAT, {}),
         ("host_0", BEAT, {"sent_s": 1.0, "run": "run-1", "version": -1, "users": 0, "at_s": 0.0}),
         ("host_0", BEAT, {"sent_s": 1.0, "run": "run-1", "version": 0, "users": None, "at_s": 0.0}),
+        ("host_0", BEAT, {"sent_s": 1.0, "run": "run-1", "declined": "\x1b[2J"}),
         ("host_0", BATCH, {"number": 0, "run": "run-1"}),
         ("host_0", BATCH, {"number": 1, "run": "run-1", "windows": None, "readings": []}),
         ("host_0", BATCH, {"number": 1, "run": "run-1", "windows": [7], "readings": []}),
@@ -150,6 +152,16 @@ def test_many_strangers_fill_neither_the_log_nor_the_memory(
     assert master.link._refused["stranger-2", BEAT] == 51
 
 
+def test_results_of_a_time_to_come_take_no_room(make_master: MakeMaster) -> None:
+    master = make_master(1)
+    master.clock.at_s = 2.0
+    master.batch("host_0", 1, batch(2 + int(module.AHEAD_S)))
+    master.batch("host_0", 2, batch(3 + int(module.AHEAD_S)))
+    master.batch("host_0", 2, batch(1 << 62))
+    assert master.link._refused == {("host_0", BATCH): 2}
+    assert master.run.nodes["worker-0"].last_second == 5
+
+
 # --- rows
 
 
@@ -159,7 +171,7 @@ def test_rows_are_lent_by_the_number_of_workers_and_taken_back(make_master: Make
     ask = {"run": "run-1", "feeder": "accounts.csv", "total": 8}
     master.hear("host_0", ROWS, ask)
     master.hear("host_1", ROWS, ask)
-    lent = {"run": "run-1", "feeder": "accounts.csv"}
+    lent = {"run": "run-1", "feeder": "accounts.csv", "generation": 0}
     assert master.told(ROWS) == [("host_0", lent | {"rows": [0]}), ("host_1", lent | {"rows": [1]})]
     for _ in range(7):
         master.hear("host_0", ROWS, ask)

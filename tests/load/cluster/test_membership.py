@@ -53,7 +53,6 @@ def test_the_beat_of_somebody_unknown_gets_no_lease(members: Membership) -> None
     assert members.beat(7, 1.0, version=0, users=3) is None
     assert members.expire(1.0) == []
     assert members.events == []
-    assert members.is_lost(7) is False
 
 
 def test_who_beats_is_not_lost(members: Membership) -> None:
@@ -74,7 +73,6 @@ def test_a_silent_worker_is_lost_when_its_lease_has_run_out(members: Membership)
     assert members.events == [
         NodeEvent(2.51, "worker-1", "lost", "not heard of for 2 s; the others have its share from 2.5 s on")
     ]
-    assert [members.is_lost(index) for index in range(3)] == [False, True, False]
     assert members.expire(2.61) == []
 
 
@@ -244,7 +242,6 @@ def test_who_returns_gets_a_share_and_loses_what_was_due_meanwhile(members: Memb
     assert lease == Lease(2.5, 6.0)  # it has yet to hear of what changed without it
     assert members.eras[-1] == Era(6.0, (0, 1, 2), 0)
     assert members.events[-1] == NodeEvent(4.5, "worker-1", "returned", "has a share from 6.0 s on")
-    assert members.is_lost(1) is False
     assert members.beat(1, 5.0, version=2, users=8) == Lease(5.0 + LEASE_S, 6.0)
     assert len(members.events) == 2
 
@@ -274,7 +271,6 @@ def test_who_says_goodbye_leaves_its_share_and_keeps_its_users_for_a_while(membe
     assert members.version == 1  # it does not come back
     hear(members, 8.0, 0, 1)
     assert members.expire(8.1) == []
-    assert members.is_lost(2) is False
     assert members.settle(8.1) == []
 
 
@@ -336,19 +332,29 @@ def test_the_users_of_two_lost_workers_go_one_after_the_other(members: Membershi
     assert members.eras[-1].reserved_users == 0
 
 
-def test_who_returns_after_that_is_told_that_it_has_nothing_any_more(members: Membership) -> None:
+def test_who_returns_after_that_may_be_lost_again(members: Membership) -> None:
     hear(members, 2.5, 0, 2)
     members.expire(2.6)
     assert members.settle(2.7 + RESERVE_S) == [1]
-    returned = members.beat(1, 40.0, version=0, users=0)
-    assert returned is not None
-    assert returned.is_new_here
-    again = members.beat(1, 40.5, version=0, users=0)
-    assert again is not None
-    assert not again.is_new_here
+    assert members.beat(1, 40.0, version=0, users=0) is not None
+    assert members.settle(40.1 + RESERVE_S) == []
     hear(members, 41.0, 0, 2)
     members.expire(42.6)
     assert members.settle(42.7 + RESERVE_S) == [1]  # once for each time that it is lost
+
+
+# --- after the end
+
+
+def test_who_falls_silent_after_the_end_is_lost_and_nobody_takes_over(members: Membership) -> None:
+    hear(members, 4.0)
+    members.end()
+    members.hear(0, 5.5)
+    members.hear(9, 5.5)  # somebody unknown
+    assert members.expire(6.1) == [1, 2]
+    assert members.expire(6.2) == []
+    assert members.version == 0
+    assert members.events[0] == NodeEvent(6.1, "worker-1", "lost", "not heard of for 2 s")
 
 
 # --- when the master itself was held up
@@ -393,3 +399,41 @@ def test_what_is_told_is_all_that_somebody_does_not_know_yet(members: Membership
     assert len(members.recent(40.0)) == 2  # worker-1 knows the first only
     members.beat(1, 40.0, version=1, users=0)
     assert len(members.recent(40.0)) == 1
+
+
+# --- max_users
+
+
+def test_while_nothing_changes_nobody_has_too_many(members: Membership) -> None:
+    hear(members, 1.0, users=33)
+    assert members.excess(0, 99) == 0
+
+
+def test_a_new_worker_leaves_free_what_the_others_have_above_their_new_parts(members: Membership) -> None:
+    hear(members, 1.0, users=40)
+    members.join(3, "worker-3")
+    members.beat(3, 1.5, version=0, users=0)
+    from_s = members.eras[-1].from_s
+    # Until then each may fill its old part, and only then its new one is 30.
+    assert members.excess(3, 120) == 3 * (40 - 30)
+    assert members.excess(3, 240) == 3 * (80 - 60)
+    hear(members, from_s + 0.1, users=35)
+    assert members.excess(3, 120) == 3 * 5
+    assert members.excess(3, 240) == 0
+    hear(members, from_s + 0.6, 0, 1, users=30)
+    assert members.excess(3, 120) == 5
+
+
+def test_two_new_workers_count_with_what_was_allowed_before_the_first(members: Membership) -> None:
+    hear(members, 1.0, users=0)
+    for index in (3, 4):
+        members.join(index, f"worker-{index}")
+        members.beat(index, 1.5, version=0, users=0)
+    assert members.excess(4, 60) == 3 * (20 - 12) + (15 - 12)
+
+
+def test_a_worker_without_a_share_has_its_users_reserved_instead(members: Membership) -> None:
+    hear(members, 1.0, users=40)
+    members.leave(2, 2.0, 2.0)
+    assert members.eras[-1].reserved_users == 40
+    assert members.excess(0, 120) == 0

@@ -9,14 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfload.load import rows
-from perfload.load.cluster.rows import MAX_FEEDERS, MAX_ROWS, PARTS, Ledger, Loan
+from perfload.load.cluster import rows as ledgers
+from perfload.load.cluster.rows import MAX_FEEDERS, MAX_ROWS, PARTS, RECALL_AFTER_S, Ledger, Loan
 from perfload.load.rows import RowStock
 
 FILE = "accounts.csv 0123"
 
 
-def lend(ledger: Ledger, node: int, *, total: int = 24, nodes: int = 2, feeder: str = FILE) -> list[Loan]:
-    return ledger.lend(node, feeder, total=total, nodes=nodes)
+def lend(
+    ledger: Ledger, node: int, *, total: int = 24, nodes: int = 2, feeder: str = FILE, at_s: float = 0.0
+) -> list[Loan]:
+    return ledger.lend(node, feeder, at_s, total=total, nodes=nodes)
 
 
 def test_a_worker_is_lent_a_part_of_its_fair_share_at_a_time() -> None:
@@ -39,7 +42,8 @@ def test_when_none_are_free_all_who_have_some_are_asked_to_give_back() -> None:
     for node in (0, 1):
         lend(ledger, node, total=2, nodes=2)
     assert lend(ledger, 0, total=2) == [Loan(1, FILE)]  # itself is not asked
-    assert lend(ledger, 2, total=2) == [Loan(0, FILE), Loan(1, FILE)]
+    assert lend(ledger, 2, total=2) == [Loan(0, FILE)]  # the other one has just been asked
+    assert lend(ledger, 2, total=2, at_s=RECALL_AFTER_S) == [Loan(0, FILE), Loan(1, FILE)]
 
 
 def test_what_is_given_back_goes_to_whoever_asked_first() -> None:
@@ -48,8 +52,8 @@ def test_what_is_given_back_goes_to_whoever_asked_first() -> None:
         lend(ledger, node, total=4, nodes=1)
     lend(ledger, 3, total=4, nodes=1)
     lend(ledger, 2, total=4, nodes=1)
-    assert ledger.give_back(0, FILE, [1, 0]) == [Loan(3, FILE, (1,)), Loan(2, FILE, (0,))]
-    assert ledger.give_back(1, FILE, [2]) == []
+    assert ledger.give_back(0, FILE, 0.0, [1, 0]) == [Loan(3, FILE, (1,)), Loan(2, FILE, (0,))]
+    assert ledger.give_back(1, FILE, 0.0, [2]) == []
     assert lend(ledger, 0, total=4, nodes=1) == [Loan(0, FILE, (2,))]
 
 
@@ -59,7 +63,7 @@ def test_who_still_waits_makes_the_others_be_asked_again() -> None:
         lend(ledger, 0, total=2, nodes=1)
     lend(ledger, 1, total=2)
     lend(ledger, 2, total=2)
-    assert ledger.give_back(0, FILE, [0]) == [Loan(1, FILE, (0,)), Loan(0, FILE), Loan(1, FILE)]
+    assert ledger.give_back(0, FILE, 0.0, [0]) == [Loan(1, FILE, (0,)), Loan(0, FILE), Loan(1, FILE)]
 
 
 def test_who_asked_before_it_ran_out_gives_up_what_it_can_spare() -> None:
@@ -67,26 +71,37 @@ def test_who_asked_before_it_ran_out_gives_up_what_it_can_spare() -> None:
     for _ in range(3):
         lend(ledger, 0, total=2, nodes=1)  # it has both, and would like more
     assert lend(ledger, 1, total=2) == [Loan(0, FILE)]
-    assert ledger.give_back(0, FILE, [1]) == [Loan(1, FILE, (1,))]
-    assert ledger.give_back(1, FILE, [1]) == []  # that it would is forgotten
+    assert ledger.give_back(0, FILE, 0.0, [1]) == [Loan(1, FILE, (1,))]
+    assert ledger.give_back(1, FILE, 0.0, [1]) == []  # that it would is forgotten
 
 
 def test_who_had_nothing_to_give_back_is_not_asked_again_at_once() -> None:
     ledger = Ledger()
     lend(ledger, 0, total=1)
     assert lend(ledger, 1, total=1) == [Loan(0, FILE)]
-    assert ledger.give_back(0, FILE, []) == []  # its users have them all
-    assert lend(ledger, 1, total=1) == [Loan(0, FILE)]  # but when somebody asks again
+    assert ledger.give_back(0, FILE, 0.0, []) == []  # its users have them all
+    assert lend(ledger, 1, total=1, at_s=RECALL_AFTER_S - 0.01) == []
+    assert lend(ledger, 1, total=1, at_s=RECALL_AFTER_S) == [Loan(0, FILE)]  # but when somebody asks again
+
+
+def test_who_is_asked_to_give_back_is_asked_once_for_all_who_wait() -> None:
+    ledger = Ledger()
+    for node in range(100):
+        lend(ledger, node, total=100, nodes=100)
+    asked = [loan for node in range(100) for loan in lend(ledger, node, total=100)]
+    assert sorted(loan.node for loan in asked) == list(range(100))
+    again = [loan for node in range(100) for loan in lend(ledger, node, total=100, at_s=RECALL_AFTER_S)]
+    assert sorted(loan.node for loan in again) == list(range(100))
 
 
 def test_only_what_a_worker_had_is_taken_back_from_it() -> None:
     ledger = Ledger()
     lend(ledger, 0)
     lend(ledger, 1)
-    assert ledger.give_back(0, FILE, [3, 4, 23, 999, -1]) == []
-    assert ledger.give_back(0, FILE, [1, 1, 1]) == []
-    assert ledger.give_back(0, FILE, [1]) == []  # it had that once
-    assert ledger.give_back(0, "another file", [1]) == []
+    assert ledger.give_back(0, FILE, 0.0, [3, 4, 23, 999, -1]) == []
+    assert ledger.give_back(0, FILE, 0.0, [1, 1, 1]) == []
+    assert ledger.give_back(0, FILE, 0.0, [1]) == []  # it had that once
+    assert ledger.give_back(0, "another file", 0.0, [1]) == []
     lent = [row for _ in range(30) for loan in lend(ledger, 2) for row in loan.rows]
     assert sorted(lent) == [1, *range(6, 24)]
 
@@ -97,7 +112,7 @@ def test_who_is_gone_leaves_its_rows_to_those_who_wait() -> None:
         lend(ledger, 0, total=2, nodes=1)
         lend(ledger, 0, total=2, nodes=1, feeder="other.csv")
     lend(ledger, 1, total=2, nodes=1)
-    assert ledger.release(0) == [Loan(1, FILE, (0,))]
+    assert ledger.release(0, 0.0) == [Loan(1, FILE, (0,))]
     assert lend(ledger, 2, total=2, nodes=1) == [Loan(2, FILE, (1,))]
     assert lend(ledger, 2, total=2, nodes=1, feeder="other.csv") == [Loan(2, "other.csv", (0,))]
 
@@ -106,9 +121,9 @@ def test_who_is_gone_waits_no_more() -> None:
     ledger = Ledger()
     lend(ledger, 0, total=1)
     lend(ledger, 1, total=1)
-    assert ledger.release(1) == []
-    assert ledger.give_back(0, FILE, [0]) == []
-    assert ledger.release(7) == []
+    assert ledger.release(1, 0.0) == []
+    assert ledger.give_back(0, FILE, 0.0, [0]) == []
+    assert ledger.release(7, 0.0) == []
 
 
 @pytest.mark.parametrize("total", [0, -3, MAX_ROWS + 1])
@@ -154,17 +169,17 @@ def test_no_row_is_ever_lent_to_two_workers(total: int, said: list[tuple[str, in
             loans = lend(ledger, node, total=total, nodes=more)
         elif word == "give":
             held[node] -= set(more)
-            loans = ledger.give_back(node, FILE, more)
+            loans = ledger.give_back(node, FILE, 0.0, more)
         else:
             held[node] = set()
-            loans = ledger.release(node)
+            loans = ledger.release(node, 0.0)
         for loan in loans:
             held[loan.node].update(loan.rows)
         counted = Counter(row for rows in held.values() for row in rows)
         assert set(counted.values()) <= {1}
         assert counted.keys() <= set(range(total))
     for node in range(4):
-        ledger.release(node)
+        ledger.release(node, 0.0)
     everything = [row for _ in range(total) for loan in lend(ledger, 9, total=total) for row in loan.rows]
     assert sorted(everything) == list(range(total))  # none was lost on the way
 
@@ -202,9 +217,9 @@ class Workers:
         if self._up[node]:
             word, rows_back = self._up[node].popleft()
             if word == "lend":
-                self._pass_on(self.ledger.lend(node, FILE, total=self.total, nodes=3))
+                self._pass_on(self.ledger.lend(node, FILE, 0.0, total=self.total, nodes=3))
             else:
-                self._pass_on(self.ledger.give_back(node, FILE, rows_back))
+                self._pass_on(self.ledger.give_back(node, FILE, 0.0, rows_back))
 
     def tell(self, node: int) -> None:
         """Have a worker get the next message of the master."""
@@ -220,9 +235,9 @@ class Workers:
         self._up[node].clear()
         self._down[node].clear()
         self.users = [user for user in self.users if user[0] != node]
-        self._pass_on(self.ledger.release(node))
+        self._pass_on(self.ledger.release(node, 0.0))
         self._down[node].clear()
-        self.ledger.release(node)
+        self.ledger.release(node, 0.0)
         self.stocks[node].void()
 
     def _pass_on(self, loans: list[Loan]) -> None:
@@ -245,6 +260,7 @@ def test_no_two_live_users_have_the_same_row_and_none_is_lost(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "PATIENCE_S", 0.0)
         patch.setattr(rows, "ASK_AGAIN_S", 0.0)
+        patch.setattr(ledgers, "RECALL_AFTER_S", 0.0)
         workers = Workers(total)
         for deed, number in deeds:
             getattr(workers, deed)(number)

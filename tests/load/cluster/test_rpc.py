@@ -17,6 +17,7 @@ import msgpack
 import psutil
 import pytest
 import zmq.green as zmq
+from gevent.event import Event
 from locust import User, __version__, runners
 from locust.env import Environment
 from locust.exception import RPCError, StopTest
@@ -25,9 +26,15 @@ from locust.rpc import Message, zmqrpc
 from perfload.cluster_key import VARIABLE, ClusterKey
 from perfload.load.cluster import handshake, rpc
 from perfload.load.cluster.gate import CHECKS, Gate
+from perfload.load.cluster.messages import START, STOP
 from tests.load.conftest import wait_for
 
 KEY, OTHER_KEY = ClusterKey.generate(), ClusterKey.generate()
+NO_KEY = {
+    "it does not have the key of the cluster",
+    "it broke off its handshake, as it may without the key of the cluster",
+}
+"""What is said of a peer without a key: it depends on which end finds that first."""
 NOBODY_S = 0.5
 """Nothing that is refused arrives within this time; what is let in does so in a few milliseconds."""
 
@@ -120,9 +127,30 @@ def test_a_peer_without_the_key_is_not_let_in(
     for _ in range(3):
         stranger.say("client_ready", -1, "stranger")
     assert received(server, NOBODY_S) is None
-    reason = "it has another key" if key else "it does not have the key of the cluster"
-    assert rpc.gate.refused.keys() == {reason}
-    assert caplog.messages == [f"refused from 'a connection': {reason}"]
+    reasons = {"it has another key"} if key else NO_KEY
+    assert set() < rpc.gate.refused.keys() <= reasons
+    assert caplog.messages == [f"refused from 'a connection': {reason}" for reason in rpc.gate.refused]
+
+
+def test_who_hangs_up_before_the_handshake_is_over_is_told_of_once(
+    use_key: Callable[..., None], closing: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    use_key(KEY)
+    server = closing(rpc.Server("127.0.0.1", 0))
+    receiving = gevent.spawn(received, server)
+    for number in range(1, 4):
+        with sockets.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"\xff" + bytes(8) + b"\x7f\x03")
+        wait_for(lambda number=number: rpc.gate.refused.total() == number)  # type: ignore[misc]
+    assert caplog.messages == [
+        "refused from 'a connection': it broke off its handshake, as it may without the key of the cluster"
+    ]
+    client = closing(rpc.Client("127.0.0.1", server.port, "w1"))
+    client.send(Message("client_ready", __version__, "w1"))
+    assert receiving.get() == ("w1", "client_ready", __version__)
+    client.close()  # this one just disconnects
+    gevent.sleep(0.05)
+    assert rpc.gate.refused.total() == 3
 
 
 def test_the_master_s_public_key_alone_lets_nobody_in(
@@ -250,6 +278,39 @@ def test_with_a_key_a_worker_takes_its_own_name_over(
     assert received(server) == ("w1", "client_ready", -1)
     server.send_to_client(Message("ack", {}, "w1"))
     assert again.recv().type == "ack"
+
+
+def test_locust_s_orders_to_spawn_users_reach_a_worker_only_while_it_has_a_part(
+    closing: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc, "orders", rpc.Orders())
+    monkeypatch.setattr(rpc, "ready", Event())
+    rpc.ready.set()
+    server = closing(rpc.Server("127.0.0.1", 0))
+
+    def connect() -> Any:
+        worker = closing(rpc.Client("127.0.0.1", server.port, "w1"))
+        worker.send(Message("client_ready", -1, "w1"))
+        assert received(server) == ("w1", "client_ready", -1)
+        return worker
+
+    def heard(worker: Any, *kinds: str) -> list[str]:
+        for kind in (*kinds, "heartbeat"):
+            server.send_to_client(Message(kind, {}, "w1"))
+        return list(iter(lambda: worker.recv().type, "heartbeat"))
+
+    worker = connect()
+    assert heard(worker, "spawn", "stop") == ["stop"]
+    assert heard(worker, START, "spawn") == [START, "spawn"]
+    worker.close()
+    wait_for(lambda: server.socket.getsockopt(zmq.EVENTS) is not None)
+    gevent.sleep(0.1)  # until the name is free
+    worker = connect()  # as Locust makes a new one when a connection breaks
+    assert heard(worker, "spawn") == ["spawn"]
+    assert heard(worker, STOP, "spawn", "spawn") == [STOP]
+    rpc.orders.admit(START)
+    rpc.orders.forget()
+    assert heard(worker, "spawn") == []
 
 
 class Way:

@@ -4,13 +4,14 @@ import logging
 import time
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import gevent
 import pytest
 from locust import __version__
 
 from perfload.load.clock import RunClock
-from perfload.load.cluster import delivery
+from perfload.load.cluster import delivery, rpc
 from perfload.load.cluster import worker as module
 from perfload.load.cluster.membership import LEASE_S
 from perfload.load.cluster.messages import (
@@ -105,10 +106,13 @@ def test_clocks_are_compared_before_anything_begins(worker: Worker, monkeypatch:
 
 
 def test_a_master_that_does_not_answer_is_not_waited_for_long(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "CLOCKS_S", 0.01)
     worker.link.compare_clocks()
+    assert caplog.messages == [
+        "the master does not answer: until it does, this worker goes by its own time of day"
+    ]
 
 
 def test_the_clock_of_a_run_is_the_master_s(worker: Worker) -> None:
@@ -124,11 +128,12 @@ def test_the_clock_of_a_run_is_the_master_s(worker: Worker) -> None:
 
 def test_a_lease_is_renewed_and_never_shortened(worker: Worker) -> None:
     worker.begin()
-    worker.answer(run="run-1", lease_until_s=9.5, void_before_s=0.0)
+    worker.answer(run="run-1", lease_until_s=9.5, void_before_s=0.0, generation=0, excess=0)
     assert (worker.node.licence.until_s, worker.node.licence.void_before_s) == (9.5, 0.0)
-    worker.answer(run="run-1", lease_until_s=8.0, void_before_s=0.0)
+    worker.answer(run="run-1", lease_until_s=8.0, void_before_s=0.0, generation=0, excess=0)
     assert worker.node.licence.until_s == 9.5
-    worker.answer(run="run-1", lease_until_s=20.0, void_before_s=18.0)
+    worker.answer(run="run-1", lease_until_s=20.0, void_before_s=18.0, generation=0, excess=3)
+    assert worker.node.licence.excess == 3
     assert (worker.node.licence.until_s, worker.node.licence.void_before_s) == (20.0, 18.0)
     worker.answer()
     assert worker.node.licence.until_s == 20.0
@@ -139,7 +144,9 @@ def test_shares_come_on_their_own_or_with_an_answer(worker: Worker) -> None:
     shares = worker.node.licence.shares
     worker.hear(SHARES, {"run": "run-1", "version": 1, "eras": [[0.0, [0], 0]]})
     assert (shares.version, shares.owns(1, 0.0)) == (1, True)
-    worker.answer(run="run-1", lease_until_s=9.0, void_before_s=0.0, version=2, eras=[[0.0, [1], 0]])
+    worker.answer(
+        run="run-1", lease_until_s=9.0, void_before_s=0.0, generation=0, excess=0, version=2, eras=[[0.0, [1], 0]]
+    )
     assert (shares.version, shares.owns(1, 0.0)) == (2, False)
     worker.hear(SHARES, {"run": "run-1", "version": 1, "eras": [[0.0, [0], 0]]})
     assert shares.version == 2
@@ -147,10 +154,10 @@ def test_shares_come_on_their_own_or_with_an_answer(worker: Worker) -> None:
 
 def test_what_is_said_of_another_run_changes_nothing(worker: Worker) -> None:
     news = {"version": 5, "eras": [[0.0, [1], 0]]}
-    worker.answer(run="run-1", lease_until_s=9.0, void_before_s=0.0, **news)
+    worker.answer(run="run-1", lease_until_s=9.0, void_before_s=0.0, generation=0, excess=0, **news)
     worker.begin()
     worker.hear(SHARES, {"run": "run-0", **news})
-    worker.answer(run="run-0", lease_until_s=99.0, void_before_s=50.0, **news)
+    worker.answer(run="run-0", lease_until_s=99.0, void_before_s=50.0, generation=0, excess=0, **news)
     assert (worker.node.licence.until_s, worker.node.licence.void_before_s) == (2.0, 0.0)
     assert worker.node.licence.shares.version == 0
     assert worker.link._refused == set()
@@ -166,8 +173,9 @@ def test_what_is_said_of_another_run_changes_nothing(worker: Worker) -> None:
         (SHARES, {"run": "run-1", "version": -1, "eras": [[0.0, [0], 0]]}),
         (SHARES, {"run": "run-1", "version": 1, "eras": []}),
         (ACK, {"run": "run-1"}),
-        (ROWS, {"run": "run-1", "feeder": "never asked for", "rows": [1]}),
-        (ROWS, {"run": "run-1", "feeder": "accounts.csv", "rows": 7}),
+        (ROWS, {"run": "run-1", "feeder": "never asked for", "rows": [1], "generation": 0}),
+        (ROWS, {"run": "run-1", "feeder": "accounts.csv", "rows": [1]}),
+        (ROWS, {"run": "run-1", "feeder": "accounts.csv", "rows": 7, "generation": 0}),
     ],
 )
 def test_what_is_not_as_it_should_be_is_refused_and_said_once(
@@ -187,34 +195,69 @@ def test_what_is_not_as_it_should_be_is_refused_and_said_once(
 
 
 @pytest.mark.parametrize(
-    ("state", "stops"), [("running", 1), ("spawning", 1), ("ready", 0), ("stopping", 0), ("cleanup", 0)]
+    ("state", "stops"), [("running", 1), ("spawning", 1), ("stopping", 0), ("cleanup", 0)]
 )
 def test_a_worker_begins_again_with_a_new_master(
-    worker: Worker, caplog: pytest.LogCaptureFixture, state: str, stops: int
+    worker: Worker,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    stops: int,
 ) -> None:
     worker.answer("one")
     deliver = worker.begin()
     worker.hear(START, encode_assignment(TERMS) | {"allow": []})
+    rpc.orders.admit(START)
     deliver(batch(0))
     worker.runner.state = state
     worker.sent.clear()
     worker.answer("one")
     gevent.sleep(0)
     assert (worker.sent, worker.stops) == ([], 0)
+    monkeypatch.setattr(module, "BEAT_S", 0.001)
     worker.answer("two")
-    wait_for(lambda: bool(worker.sent))
-    assert worker.sent == [("client_ready", __version__)]
+    gevent.sleep(0.01)
+    if not stops:
+        # Somebody else is stopping it: a new run must not begin before the old one has ended.
+        assert worker.said("client_ready") == []
+        worker.end_node()
+    wait_for(lambda: any(kind == "client_ready" for kind, _ in worker.sent))
+    assert worker.said("client_ready") == [__version__]
     assert worker.stops == stops
     assert worker.link.assignment is None
     assert worker.link._outbox is not None
     assert worker.link._outbox.is_empty
     assert worker.runner.worker_state == "ready"
+    assert not rpc.orders.admit("spawn")
     assert caplog.messages == [
         "the master was started anew: this worker gives up what it did for the one before"
     ]
     worker.answer("two")
-    gevent.sleep(0)
-    assert len(worker.sent) == 1
+    gevent.sleep(0.01)
+    assert worker.said("client_ready") == []
+
+
+def test_a_worker_without_a_run_begins_again_at_once(worker: Worker) -> None:
+    for session in ("one", "two"):
+        worker.answer(session)
+    wait_for(lambda: bool(worker.sent))
+    assert (worker.sent, worker.stops) == ([("client_ready", __version__)], 0)
+
+
+def test_a_worker_that_is_about_to_end_does_not_begin_again(
+    worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker.answer("one")
+    worker.begin()(batch(0, final=True))
+    worker.sent.clear()
+    flushing = gevent.spawn(worker.link.flush)
+    gevent.sleep(0.01)
+    now_s = time.perf_counter()
+    answer = {"sent_s": now_s, "master_s": now_s, "session": "two"}
+    worker.inbox.put(SimpleNamespace(type=BEAT, data=answer))
+    flushing.get(timeout=2.0)  # the new master knows nothing of that run, and waits for nothing
+    gevent.sleep(0.01)
+    assert worker.said("client_ready") == []
 
 
 def test_the_clock_of_a_new_master_is_another(worker: Worker) -> None:
@@ -235,16 +278,42 @@ def test_a_worker_without_an_assignment_has_no_part_in_the_run(worker: Worker) -
         worker.link.open()  # every run brings its own
 
 
-def test_after_its_last_batch_a_worker_has_no_part_in_the_run_any_more(worker: Worker) -> None:
+def test_who_has_left_says_since_when_until_the_master_has_everything(worker: Worker) -> None:
     deliver = worker.begin()
     worker.said(BEAT)
     deliver(batch(0))
     worker.link.say_goodbye()
-    assert [beat["leaving"] for beat in worker.said(BEAT)] == [True]
+    worker.node.left_s = 7.25
+    worker.link.say_goodbye()
+    first, second = worker.said(BEAT)
+    assert "left_s" not in first
+    assert second["left_s"] == 7.25
     deliver(batch(1, final=True))
+    assert [(data["number"], data["final"]) for data in worker.said(BATCH)] == [(1, False), (2, True)]
+    worker.link._send(BEAT, worker.link._sign_of_life())
+    (beat,) = worker.said(BEAT)
+    assert (beat["run"], beat["left_s"], beat["delivers"]) == ("run-1", 7.25, True)
+    assert beat["at_s"] == pytest.approx(worker.link.clock(TERMS).now_s(), abs=0.1)
+    for number in (1, 2):
+        worker.hear(ACK, {"run": "run-1", "number": number})
+    worker.link._send(BEAT, worker.link._sign_of_life())
+    (beat,) = worker.said(BEAT)
+    assert (beat["run"], "left_s" in beat) == ("", False)
     worker.link.say_goodbye()
     assert worker.said(BEAT) == []
-    assert [(data["number"], data["final"]) for data in worker.said(BATCH)] == [(1, False), (2, True)]
+
+
+def test_who_declines_says_so_until_there_is_another_run(worker: Worker) -> None:
+    worker.hear(START, encode_assignment(TERMS) | {"allow": []})
+    worker.link.decline("it has another shape")
+    worker.link._send(BEAT, worker.link._sign_of_life())
+    assert [(beat["run"], beat["declined"]) for beat in worker.said(BEAT)] == [
+        ("run-1", "it has another shape")
+    ] * 2
+    assert worker.link.assignment is None
+    worker.hear(START, encode_assignment(TERMS) | {"allow": []})
+    worker.link._send(BEAT, worker.link._sign_of_life())
+    assert [beat["run"] for beat in worker.said(BEAT)] == [""]
 
 
 def test_a_final_batch_that_is_lost_is_sent_again_without_a_next_one(
@@ -316,32 +385,44 @@ def test_rows_are_asked_for_lent_called_back_and_void(worker: Worker) -> None:
     worker.begin()
     stock = worker.link.lend("accounts.csv", 24)
     assert worker.said(ROWS) == [{"run": "run-1", "feeder": "accounts.csv", "total": 24}]
-    lent = {"run": "run-1", "feeder": "accounts.csv"}
+    own = {"run": "run-1", "feeder": "accounts.csv"}
+    lent = own | {"generation": 0}
     worker.hear(ROWS, lent | {"rows": [5, 6, 7, 8]})
     assert stock.take() == 5
     worker.hear(ROWS, lent | {"rows": []})
-    assert worker.said(ROWS) == [lent | {"rows": [8, 7]}]
-    worker.hear(ROWS, {"run": "run-0", "feeder": "accounts.csv", "rows": [9]})
-    worker.hear(ROWS, {"run": "run-0", "void": True})
+    assert worker.said(ROWS) == [own | {"rows": [8, 7]}]
+    worker.hear(ROWS, {"run": "run-0", "feeder": "accounts.csv", "rows": [9], "generation": 3})
     assert stock.take() == 6
     worker.hear(ROWS, lent | {"rows": [10]})
-    worker.hear(ROWS, {"run": "run-1", "void": True})
-    worker.hear(ROWS, lent | {"rows": [11]})
+    worker.hear(ROWS, lent | {"rows": [11], "generation": 1})  # 10 was given to others meanwhile
     assert stock.take() == 11
     assert worker.link._refused == set()
+
+
+def test_rows_that_were_given_to_others_are_void_however_that_is_heard(worker: Worker) -> None:
+    worker.begin()
+    stock = worker.link.lend("accounts.csv", 24)
+    lent = {"run": "run-1", "feeder": "accounts.csv", "generation": 0}
+    worker.hear(ROWS, lent | {"rows": [5]})
+    granted: Any = {"run": "run-1", "lease_until_s": 9.0, "void_before_s": 0.0, "excess": 0}
+    worker.answer(**granted, generation=2)
+    assert stock.give_up() == []
+    worker.hear(ROWS, lent | {"rows": [6], "generation": 2})
+    worker.answer(**granted, generation=2)
+    assert stock.give_up() == [6]
 
 
 def test_two_feeders_of_one_file_never_hand_out_the_same_row(worker: Worker) -> None:
     worker.begin()
     stocks = [worker.link.lend("accounts.csv", 24) for _ in range(2)]
-    worker.hear(ROWS, {"run": "run-1", "feeder": "accounts.csv", "rows": [0, 1]})
+    worker.hear(ROWS, {"run": "run-1", "feeder": "accounts.csv", "rows": [0, 1], "generation": 0})
     assert sorted(str(stock.take()) for stock in stocks) == ["0", "1"]
 
 
 def test_rows_of_the_last_run_are_not_those_of_the_next(worker: Worker) -> None:
     worker.begin()
     worker.link.lend("accounts.csv", 24)
-    worker.hear(ROWS, {"run": "run-1", "feeder": "accounts.csv", "rows": [3]})
+    worker.hear(ROWS, {"run": "run-1", "feeder": "accounts.csv", "rows": [3], "generation": 0})
     worker.begin(replace(TERMS, run_id="run-2"))
     worker.said(ROWS)
     stock = worker.link.lend("accounts.csv", 24)

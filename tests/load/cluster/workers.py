@@ -14,7 +14,7 @@ from perfload.load.cluster.worker import WorkerLink
 from perfload.load.licence import Licence
 from perfload.load.node import Assignment, Batch
 from perfload.shares import Shares, evenly
-from tests.load.cluster.batches import STARTED_AT_S
+from tests.load.cluster.batches import STARTED_AT_S, batch
 
 ERAS = (evenly([0, 1], 0.0),)
 TERMS = Assignment(
@@ -52,6 +52,7 @@ class Worker:
         )
         self.link = WorkerLink(SimpleNamespace(runner=self.runner))
         self.node: Any = None
+        self.deliver: Callable[[Batch], None]
 
     def _send(self, kind: str, data: Any) -> None:
         if self.is_cut:
@@ -60,6 +61,13 @@ class Worker:
 
     def _stop(self) -> None:
         self.stops += 1
+        self.end_node()
+
+    def end_node(self) -> None:
+        """Hand in the last batch of the run, if there is one, as a node does when it has been stopped."""
+        if self.node is not None:
+            self.node = None
+            self.deliver(batch(99, final=True))
 
     def _recv(self) -> Any:
         message = self.inbox.get()
@@ -86,8 +94,9 @@ class Worker:
         """Take part in a run; return what takes its batches."""
         self.hear(START, encode_assignment(terms) | {"allow": []})
         assert self.link.assignment == terms
-        deliver = self.link.open()
+        deliver = self.deliver = self.link.open()
         licence = Licence(Shares(terms.index, terms.eras, terms.version), terms.lease_until_s)
-        self.node = SimpleNamespace(assignment=terms, licence=licence, clock=self.link.clock(terms))
+        clock = self.link.clock(terms)
+        self.node = SimpleNamespace(assignment=terms, licence=licence, clock=clock, left_s=None)
         self.link.attend(self.node)
         return deliver

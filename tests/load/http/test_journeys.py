@@ -253,6 +253,46 @@ def test_a_stream_is_whole_when_asked_for_its_content(any_client: Client, server
     assert any_client.get("/", stream=True).content == b"abcdef"
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcdef",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nabcdef\r\n0\r\n\r\n",
+        b"HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: 6\r\n\r\nabcdef",
+    ],
+)
+def test_a_stream_that_comes_in_one_piece_with_its_head(
+    server: ScriptedServer, client: Client, answer: bytes
+) -> None:
+    server.answer(answer)
+    for _ in range(2):
+        with client.get("/", stream=True, catch_response=True) as reply:
+            assert list(reply.iter_chunks()) == [b"abcdef"]
+    assert [event["response_length"] for event in client.events] == [6, 6]
+    assert server.connections == (2 if b"close" in answer else 1)
+
+
+def test_a_reader_moves_the_deadline_of_a_stream(server: ScriptedServer, client: Client) -> None:
+    server.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc", *[PAUSE, b"d"] * 40, HANG)
+    read = 0
+    with client.get("/", stream=True, catch_response=True) as reply:
+        for chunk in reply.iter_chunks():
+            read += len(chunk)
+            reply.stream.wait_until(reply.stream.received_ns + 100_000_000, "too slow")
+    assert (read, client.reasons) == (43, ["too slow"])
+    assert client.events[0]["response_time"] >= 40 * 5 + 100
+
+
+def test_the_limit_of_a_whole_stream_stays_whatever_its_reader_says(
+    server: ScriptedServer, client: Client
+) -> None:
+    server.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc", HANG)
+    with client.get("/", stream=True, catch_response=True, timeout=0.1) as reply:
+        reply.stream.wait_until(1 << 61, "too slow")
+        list(reply.iter_chunks())
+    assert client.reasons == ["timed out: total"]
+
+
 def test_a_session_that_is_dropped_closes_its_connections(server: ScriptedServer) -> None:
     server.answer(OK)
     session = HttpSession(server.url, EventHook())
