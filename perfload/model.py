@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Any, Literal
 
 from perfload.errors import UsageError
 from perfload.histogram import Histogram
@@ -288,6 +288,21 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Observation:
+    """What a monitor found that is no number: a slow operation, an index, a plan (`at_s` as in `Reading`).
+
+    `kind` says what it is and so which keys `data` has; docs/monitors.md lists them for each monitor.
+    """
+
+    at_s: float
+    node: str
+    source: str
+    kind: str
+    data: Mapping[str, Any]
+    """JSON values."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeRecord:
     """One load generator in a run: what it was given, and whether all that it measured has arrived.
 
@@ -368,6 +383,7 @@ class RunRecord:
 
     manifest: Manifest
     windows: tuple[Window, ...] = ()
+    """Sums over the nodes, as are metrics and stages; `perfload.store.load` can leave them apart."""
     arrivals: tuple[ArrivalWindow, ...] = ()
     metrics: tuple[MetricWindow, ...] = ()
     readings: tuple[Reading, ...] = ()
@@ -375,6 +391,7 @@ class RunRecord:
     """Lines that could not be read back, in words: a record cut off by a crash or a full disk."""
     stages: tuple[StageWindow, ...] = ()
     """Empty in records of runs with a foreign client, and in those from before there were stages."""
+    observations: tuple[Observation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

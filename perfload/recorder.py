@@ -8,7 +8,7 @@ some sent twice, into one in which each counts once.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from perfload.errors import UsageError
@@ -169,17 +169,24 @@ class Recorder:
 
     def metric(self, second: int, phase: str, metric: str, unit: str, value: float) -> None:
         """Count one value of an author's metric; raises `UsageError` if it is negative or no number."""
-        if not 0 <= value <= MAX_METRIC:
-            raise UsageError(
-                f"metric {metric!r} was given {value!r}",
-                hint=f"record(metric, value, unit) takes numbers from 0 to {MAX_METRIC:g}",
-            )
+        self.metrics(second, phase, metric, unit, (value,))
+
+    def metrics(self, second: int, phase: str, metric: str, unit: str, values: Sequence[float]) -> None:
+        """Count many values of one metric, or none if one is wrong: cheaper than `metric` for each."""
+        for value in values:
+            if not 0 <= value <= MAX_METRIC:
+                raise UsageError(
+                    f"metric {metric!r} was given {value!r}",
+                    hint=f"record(metric, value, unit) takes numbers from 0 to {MAX_METRIC:g}",
+                )
         if self._units.setdefault(metric, unit) != unit:
             raise UsageError(
                 f"metric {metric!r} was given in {unit!r} and before in {self._units[metric]!r}",
                 hint="give each unit a metric of its own",
             )
-        self._metrics[second, phase, metric, unit].record(round(value * METRIC_SCALE))
+        record = self._metrics[second, phase, metric, unit].record
+        for value in values:
+            record(round(value * METRIC_SCALE))
 
     def take(self, before: int | None = None) -> list[AnyWindow]:
         """Remove and return the windows of all seconds below `before` (None: all), oldest first."""

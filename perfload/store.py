@@ -4,6 +4,7 @@ run.json         the manifest; written at the start and, complete, at the end
 windows.jsonl    a window a line
 latency.hlog     the same response times as an HdrHistogram interval log
 readings.jsonl   a reading a line; the sampler and the generator both append
+observations.jsonl  what monitors found that is no number, one a line; only there if there was something
 summary.json     what `perfload.analysis` makes of it
 report.html      what `perfload.report` makes of that
 """
@@ -12,15 +13,17 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import urllib.parse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from perfload.codec import decode_manifest, decode_window, encode_manifest, encode_window
+from perfload.codec import JsonObject, decode_manifest, decode_window, encode_manifest, encode_window
 from perfload.errors import RecordError
 from perfload.histogram import Histogram
+from perfload.joining import join
 from perfload.model import (
     AnyWindow,
     ArrivalWindow,
@@ -34,12 +37,14 @@ from perfload.model import (
     StageWindow,
     Window,
 )
+from perfload.observations import decode_observation
 from perfload.readings import decode_reading, encode_reading
 from perfload.recorder import merge
 
 MANIFEST = "run.json"
 WINDOWS = "windows.jsonl"
 READINGS = "readings.jsonl"
+OBSERVATIONS = "observations.jsonl"
 LATENCY_LOG = "latency.hlog"
 SUMMARY = "summary.json"
 REPORT = "report.html"
@@ -73,9 +78,10 @@ class RunWriter:
     def append(self, windows: Iterable[AnyWindow], readings: Iterable[Reading] = ()) -> str:
         """Write what came in since the last call; return "" or, in words, why some of it has to wait."""
         for window in windows:
-            self._windows.put(json.dumps(encode_window(window), separators=(",", ":")) + "\n")
+            encoded = encode_window(window)
+            self._windows.put(json.dumps(encoded, separators=(",", ":")) + "\n")
             if isinstance(window, Window):
-                self._latencies.put(_log_line(window))
+                self._latencies.put(_log_line(window, encoded))
         for reading in readings:
             self._readings.put(encode_reading(reading) + "\n")
         problems = [appender.flush() for appender in (self._windows, self._readings, self._latencies)]
@@ -148,15 +154,24 @@ class _Appender:
         os.close(self._file)
 
 
-def load(folder: Path) -> RunRecord:
+def load(folder: Path, *, by_node: bool = False) -> RunRecord:
     """Return the record in `folder`, also that of a run that was killed.
+
+    Windows are the sums over all load generators; with `by_node`, each has windows of its own, and the record
+    of a large cluster takes as many times the memory. Those of arrivals always are by node.
 
     A line that cannot be read is left out and named in `damage`. Raises `RecordError` if this is no record.
     """
     manifest = _load_manifest(folder)
     damage: list[str] = []
-    windows = _read_lines(folder / WINDOWS, _window_line, damage)
-    readings = _read_lines(folder / READINGS, decode_reading, damage)
+    read = _read_lines(folder / WINDOWS, _window_line, damage)
+    windows = list(read) if by_node else join(read)
+    readings = list(_read_lines(folder / READINGS, _reading_line, damage))
+    observations = (
+        list(_read_lines(folder / OBSERVATIONS, decode_observation, damage))
+        if (folder / OBSERVATIONS).exists()
+        else []
+    )
     if len(damage) > MAX_DAMAGE_NOTES:
         damage[MAX_DAMAGE_NOTES:] = [f"and {len(damage) - MAX_DAMAGE_NOTES} more"]
     return RunRecord(
@@ -167,6 +182,7 @@ def load(folder: Path) -> RunRecord:
         readings=tuple(sorted(readings, key=lambda reading: reading.at_s)),
         damage=tuple(damage),
         stages=_of_type(windows, StageWindow),
+        observations=tuple(sorted(observations, key=lambda observation: observation.at_s)),
     )
 
 
@@ -187,6 +203,18 @@ def _window_line(line: str) -> AnyWindow:
     return decode_window(_parse(line))
 
 
+def _reading_line(line: str) -> Reading:
+    """Return a reading whose words are those of the others: they would take more memory than the values."""
+    reading = decode_reading(line)
+    return replace(
+        reading,
+        node=sys.intern(reading.node),
+        source=sys.intern(reading.source),
+        metric=sys.intern(reading.metric),
+        unit=sys.intern(reading.unit),
+    )
+
+
 def _parse(text: str) -> object:
     try:
         return json.loads(text)
@@ -194,22 +222,19 @@ def _parse(text: str) -> object:
         raise ValueError("it is nested too deeply") from None
 
 
-def _read_lines(path: Path, decode: Callable[[str], ItemT], damage: list[str]) -> list[ItemT]:
-    """Return the decoded lines of `path`, none if it is missing; what cannot be read is added to `damage`."""
-    items: list[ItemT] = []
+def _read_lines(path: Path, decode: Callable[[str], ItemT], damage: list[str]) -> Iterator[ItemT]:
+    """Yield the decoded lines of `path`, none if it is missing; what cannot be read is added to `damage`."""
     try:
-        text = path.read_text("utf-8", "replace")
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    yield decode(line.removesuffix("\n"))
+                except ValueError as error:
+                    damage.append(f"{path.name}, line {number}: {error}")
     except FileNotFoundError:
         damage.append(f"{path.name} is missing")
-        return items
     except OSError as error:
         raise RecordError(f"{path} cannot be read: {error.strerror}") from error
-    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
-        try:
-            items.append(decode(line))
-        except ValueError as error:
-            damage.append(f"{path.name}, line {number}: {error}")
-    return items
 
 
 def _of_type(windows: list[AnyWindow], kind: type[WindowT]) -> tuple[WindowT, ...]:
@@ -243,11 +268,15 @@ def _log_header(started_at_s: float) -> str:
     )
 
 
-def _log_line(window: Window) -> str:
+def _log_line(window: Window, encoded: JsonObject) -> str:
     """Return the log line of one window: successes and failures together, Interval_Max in milliseconds."""
-    everything = Histogram()
-    everything.add(window.latency)
-    everything.add(window.failed)
+    if window.failed.count or not window.latency.count:
+        everything = Histogram()
+        everything.add(window.latency)
+        everything.add(window.failed)
+        text, greatest = everything.encode(), everything.max
+    else:
+        text, greatest = encoded["latency"][0], window.latency.max
     name = f"{window.phase}|{window.method} {window.name}"
     tag = urllib.parse.quote(name, safe="/|", errors="backslashreplace")
-    return f"Tag={tag},{window.second:.3f},1.000,{everything.max / 1000:.3f},{everything.encode()}\n"
+    return f"Tag={tag},{window.second:.3f},1.000,{greatest / 1000:.3f},{text}\n"

@@ -89,6 +89,28 @@ def test_we_read_what_the_reference_package_writes() -> None:
     assert ours.slots == Histogram([1, 900, 50_000, 3_000_000]).slots
 
 
+EDGES = tuple(2**power + step for power in (5, 6, 7, 13, 14) for step in (-1, 0, 1))
+"""Counts, and runs of empty slots, around those at which an encoded number gets one byte more."""
+
+
+@pytest.mark.parametrize("run", EDGES)
+def test_long_runs_and_large_counts_are_encoded_as_the_reference_package_has_them(run: int) -> None:
+    last = slot_bounds(4 + run)[0]
+    for count in (*EDGES, 2**31, 2**62 - 1):
+        histogram = Histogram([3])
+        histogram.record(last, count)
+        text = histogram.encode()
+        assert dict(Histogram.decode(text).slots) == {3: 1, 4 + run: count}
+        theirs = HdrHistogram.decode(text)
+        assert theirs.get_total_count() == 1 + count
+        assert (theirs.get_count_at_value(3), theirs.get_count_at_value(last)) == (1, count)
+
+
+def test_what_was_decoded_can_be_longer_than_the_stated_range() -> None:
+    histogram = Histogram([3_599_999_999, 3_600_000_000, 2 * 3_600_000_000, 2**62])
+    assert Histogram.decode(histogram.encode()).slots == histogram.slots
+
+
 @pytest.mark.parametrize("text", ["", "x", "SElTVEZB", Histogram([3]).encode()[:-9]])
 def test_a_broken_encoding_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="histogram"):

@@ -21,6 +21,7 @@ from perfload import store
 from perfload.codec import encode_window
 from perfload.errors import ExitCode, RecordError
 from perfload.histogram import Histogram
+from perfload.joining import ALL_NODES
 from perfload.model import (
     SCHEMA_VERSION,
     AnyWindow,
@@ -72,12 +73,12 @@ def requests(
     )
 
 
-def arrivals(second: int) -> ArrivalWindow:
-    return ArrivalWindow("run-1", "local", second, "Peak, 100/s", Histogram([120, 9_000]), dropped=2)
+def arrivals(second: int, *, node: str = "local") -> ArrivalWindow:
+    return ArrivalWindow("run-1", node, second, "Peak, 100/s", Histogram([120, 9_000]), dropped=2)
 
 
-def metric(second: int) -> MetricWindow:
-    return MetricWindow("run-1", "local", second, "Peak, 100/s", "tokens", "1", Histogram([12_500]))
+def metric(second: int, *, node: str = "local") -> MetricWindow:
+    return MetricWindow("run-1", node, second, "Peak, 100/s", "tokens", "1", Histogram([12_500]))
 
 
 def stages(second: int, *, node: str = "local") -> StageWindow:
@@ -175,19 +176,67 @@ def test_an_open_ended_phase_gets_the_time_that_the_run_lasted(tmp_path: Path) -
     assert load(tmp_path / "run").manifest.phases == (replace(whole, duration_s=12.5),)
 
 
-def test_windows_that_came_twice_count_once_and_are_in_order_of_time(tmp_path: Path) -> None:
-    windows = [requests(4), requests(2), requests(2, node="worker-1"), requests(4), arrivals(3), arrivals(3)]
-    record = written(tmp_path / "run", windows)
-    assert record.windows == (requests(2), requests(2, node="worker-1"), requests(4))
-    assert record.arrivals == (arrivals(3),)
+FROM_TWO_NODES = [
+    requests(4),
+    requests(2),
+    requests(2, node="worker-1", count=5, failed=0),
+    requests(4),
+    arrivals(3),
+    arrivals(3, node="worker-1"),
+    arrivals(3),
+    metric(3, node="worker-1"),
+    metric(3),
+    metric(3),
+]
+
+
+def test_windows_of_all_nodes_are_added_each_counted_once_in_order_of_time(tmp_path: Path) -> None:
+    record = written(tmp_path / "run", FROM_TWO_NODES)
+    both = Window(
+        "run-1",
+        ALL_NODES,
+        2,
+        "Peak, 100/s",
+        "GET",
+        "/a",
+        latency=Histogram([1_000, 8_777, 16_554, 1_000, 8_777, 16_554, 24_331, 32_108]),
+        service=Histogram([900, 8_677, 16_454, 900, 8_677, 16_454, 24_231, 32_008]),
+        failed=Histogram([250]),
+        received_bytes=80,
+        due=((1, 8, 1),),
+        reasons=(("status 500, expected 200", 1),),
+    )
+    assert record.windows == (both, requests(4))
+    assert record.arrivals == (arrivals(3), arrivals(3, node="worker-1"))
+    assert record.metrics == (replace(metric(3), node=ALL_NODES, values=Histogram([12_500, 12_500])),)
     assert record.damage == ()
 
 
-def test_stages_that_came_twice_count_once_and_are_in_order_of_time(tmp_path: Path) -> None:
+def test_windows_by_node_count_once_and_are_in_order_of_time(tmp_path: Path) -> None:
+    written(tmp_path / "run", FROM_TWO_NODES)
+    record = load(tmp_path / "run", by_node=True)
+    other = requests(2, node="worker-1", count=5, failed=0)
+    assert record.windows == (requests(2), other, requests(4))
+    assert record.arrivals == (arrivals(3), arrivals(3, node="worker-1"))
+    assert record.metrics == (metric(3), metric(3, node="worker-1"))
+    assert record.damage == ()
+
+
+def test_stages_of_all_nodes_are_added_each_counted_once_in_order_of_time(tmp_path: Path) -> None:
     windows = [stages(20), stages(0), stages(0, node="worker-1"), stages(20), stages(0)]
     record = written(tmp_path / "run", windows)
-    assert record.stages == (stages(0), stages(0, node="worker-1"), stages(20))
+    times = (("connect", Histogram([400, 400])), ("wait", Histogram([900, 1_100, 900, 1_100])))
+    assert record.stages == (replace(stages(0), node=ALL_NODES, stages=times), stages(20))
     assert (record.windows, record.damage) == ((), ())
+    by_node = load(tmp_path / "run", by_node=True)
+    assert by_node.stages == (stages(0), stages(0, node="worker-1"), stages(20))
+
+
+def test_readings_share_their_words(tmp_path: Path) -> None:
+    first, second = written(tmp_path / "run", [], (reading(2), reading(3))).readings
+    assert (first, second) == (reading(2), reading(3))
+    for word in ("node", "source", "metric", "unit"):
+        assert getattr(first, word) is getattr(second, word)
 
 
 def test_stages_stay_out_of_the_latency_log(tmp_path: Path) -> None:
