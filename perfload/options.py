@@ -15,6 +15,7 @@ FLAG_KEYS = {
     "reports_dir": "run.reports_dir",
     "time_scale": "run.time_scale",
     "seed": "run.seed",
+    "prometheus_port": "prometheus.port",
 }
 """Option -> the key of perfload.toml that it overrides."""
 
@@ -58,6 +59,12 @@ def add_options(parser: Any) -> None:
         metavar="N",
         type=int,
         help="Seed of everything random about the load, such as the mix of scenarios",
+    )
+    add(
+        "--prometheus-port",
+        metavar="PORT",
+        type=int,
+        help="Serve /metrics for Prometheus on this port while the process lives (default: nowhere)",
     )
     add(
         "--insecure-cluster",

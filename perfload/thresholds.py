@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from perfload._rule_parser import (
+    CUSTOM,
     LATENCY_METRICS,
     LOWER_BOUNDS,
     METRICS,
@@ -27,10 +28,11 @@ from perfload.units import format_duration
 
 __all__ = [
     "ABORT_AFTER_S",
+    "CUSTOM",
     "LATENCY_METRICS",
     "METRICS",
     "Measures",
-    "Observation",
+    "Observed",
     "Rule",
     "Timing",
     "breaches_now",
@@ -45,7 +47,7 @@ ABORT_AFTER_S = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class Observed:
     """What a run measured for one rule.
 
     `unit` is the rule's canonical one (`ms`, `%`, `/s`, `users`, `""`); for a latency function of a custom
@@ -66,7 +68,7 @@ class Measures(Protocol):
     Both leave warm-up phases out unless `rule.phase` names one.
     """
 
-    def total(self, rule: Rule) -> Observation | None:
+    def total(self, rule: Rule) -> Observed | None:
         """Return the value over the rule's phase, or over the run so far; None when nothing was measured.
 
         A selector that matches neither a request nor a custom metric is None too, never zero.
@@ -149,7 +151,7 @@ class _Stretch:
 
 
 def _judge_stretches(
-    rule: Rule, for_s: float, total: Observation, known: Sequence[tuple[int, float]]
+    rule: Rule, for_s: float, total: Observed, known: Sequence[tuple[int, float]]
 ) -> Verdict:
     if len(known) < for_s:
         detail = f"only {len(known)} s with data, the rule needs {format_duration(for_s)}"
@@ -162,7 +164,7 @@ def _judge_stretches(
     return _verdict(rule, "pass", _in_rule_unit(rule, total, total.value), total, detail)
 
 
-def _known_seconds(rule: Rule, total: Observation, measures: Measures) -> list[tuple[int, float]]:
+def _known_seconds(rule: Rule, total: Observed, measures: Measures) -> list[tuple[int, float]]:
     return [
         (second, _in_rule_unit(rule, total, value))
         for second, value in measures.by_second(rule)
@@ -196,7 +198,7 @@ def _worst(rule: Rule, values: Sequence[float]) -> float:
     return max(values, key=lambda value: abs(value - rule.limit))
 
 
-def _unit_mismatch(rule: Rule, total: Observation) -> str:
+def _unit_mismatch(rule: Rule, total: Observed) -> str:
     """Return why `total` cannot be compared with the limit, or `""`."""
     if rule.own_unit and not total.custom:
         number = f"{rule.limit:g}"
@@ -207,7 +209,7 @@ def _unit_mismatch(rule: Rule, total: Observation) -> str:
     return ""
 
 
-def _in_rule_unit(rule: Rule, total: Observation, value: float) -> float:
+def _in_rule_unit(rule: Rule, total: Observed, value: float) -> float:
     """Return `value`, which is in `total.unit`, in the rule's unit: a custom metric may be in seconds."""
     if rule.own_unit or rule.metric not in LATENCY_METRICS or not total.custom:
         return value
@@ -219,7 +221,7 @@ def _verdict(
     rule: Rule,
     status: Literal["pass", "fail", "no_data"],
     observed: float | None = None,
-    total: Observation | None = None,
+    total: Observed | None = None,
     detail: str = "",
 ) -> Verdict:
     unit = total.unit if total is not None and rule.own_unit else rule.unit

@@ -17,7 +17,10 @@ from perfload.model import (
     StageWindow,
     Window,
 )
-from perfload.thresholds import LATENCY_METRICS, Observation, Rule
+from perfload.thresholds import CUSTOM, LATENCY_METRICS, Observed, Rule
+
+COST_SCALE = 1_000_000
+"""The metric `cost` is recorded in millionths of the currency."""
 
 
 class Sample:
@@ -41,12 +44,14 @@ class Sample:
             self.values.add(window.values)
             self.unit = window.unit
 
-    def observe(self, rule: Rule, duration_s: float) -> Observation | None:
+    def observe(self, rule: Rule, duration_s: float) -> Observed | None:
         """Return what `rule` asks for over `duration_s` seconds; None when nothing was measured."""
         if rule.metric in LATENCY_METRICS:
             return self._latency(rule)
         if rule.metric == "dropped":
-            return Observation(self.dropped, rule.unit) if self.arrivals_seen else None
+            return Observed(self.dropped, rule.unit) if self.arrivals_seen else None
+        if rule.metric in CUSTOM:
+            return self._custom(rule)
         tally = self.requests
         if not tally.count:
             return None
@@ -57,14 +62,22 @@ class Sample:
             "count": tally.count,
             "failures": tally.failed.count,
         }[rule.metric]
-        return None if value is None else Observation(value, rule.unit)
+        return None if value is None else Observed(value, rule.unit)
 
-    def _latency(self, rule: Rule) -> Observation | None:
+    def _custom(self, rule: Rule) -> Observed | None:
+        values = self.values
+        if not values.count:
+            return None
+        if rule.metric == "cost":
+            return Observed(values.sum / METRIC_SCALE / COST_SCALE, rule.unit)
+        return Observed(values.mean / METRIC_SCALE, rule.unit)
+
+    def _latency(self, rule: Rule) -> Observed | None:
         requests = self.requests.service if rule.timing == "service" else self.requests.latency
         if requests.count:
-            return Observation(_statistic(rule, requests) / 1000, "ms")
+            return Observed(_statistic(rule, requests) / 1000, "ms")
         if self.values.count and not self.requests.count:
-            return Observation(_statistic(rule, self.values) / METRIC_SCALE, self.unit, custom=True)
+            return Observed(_statistic(rule, self.values) / METRIC_SCALE, self.unit, custom=True)
         return None
 
 
@@ -96,7 +109,7 @@ class RecordMeasures:
         self._counted = counted_phases(record.manifest)
         self._windows: Sequence[AnyWindow] = (*record.windows, *record.arrivals, *record.metrics)
 
-    def total(self, rule: Rule) -> Observation | None:
+    def total(self, rule: Rule) -> Observed | None:
         """Return the value over the rule's phase, or over all that count."""
         if rule.metric == "peak_users":
             return self._peak_users(rule)
@@ -123,9 +136,9 @@ class RecordMeasures:
         ended_s = load_end_s(self._record)
         return (ran_s(span, ended_s) for span in self._spans(rule))
 
-    def _peak_users(self, rule: Rule) -> Observation | None:
+    def _peak_users(self, rule: Rule) -> Observed | None:
         users = peak_users(self._record, self._spans(rule))
-        return None if users is None else Observation(users, rule.unit)
+        return None if users is None else Observed(users, rule.unit)
 
 
 class LiveMeasures:
@@ -157,7 +170,7 @@ class LiveMeasures:
             for second in [second for second in samples if second < oldest]:
                 del samples[second]
 
-    def total(self, rule: Rule) -> Observation | None:
+    def total(self, rule: Rule) -> Observed | None:
         """Return the value so far."""
         return self._totals[rule].observe(rule, self._last_second + 1)
 

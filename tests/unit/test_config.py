@@ -8,6 +8,7 @@ import pytest
 from perfload.config import KEYS, OWN_VARIABLES, SETTINGS, Config, load_config
 from perfload.errors import UsageError
 from perfload.hosts import HostRules
+from perfload.monitoring import AgentAddress, Monitoring
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +52,20 @@ def test_defaults_need_no_files(tmp_path):
     assert (config.drain_s, config.seed, config.time_scale) == (65.0, 0, 1.0)
     assert config.freeze_objects
     assert (config.max_lag_p95_ms, config.max_generator_cpu_percent) == (50.0, 90.0)
-    assert (config.monitor_interval_s, config.monitor_host) == (1.0, True)
+    assert config.monitoring == Monitoring(
+        interval_s=1.0,
+        host=True,
+        processes=(),
+        gpu="auto",
+        mongodb=True,
+        mongodb_profile="off",
+        mongodb_slow_ms=100.0,
+        redis=True,
+        prometheus_url="",
+        prometheus_queries={},
+        agents=(),
+    )
+    assert (config.prometheus_port, config.prometheus_bind) == (0, "127.0.0.1")
     assert dict(config.settings) == {}
 
 
@@ -95,8 +109,7 @@ def test_every_key_of_the_file_is_read(load):
         time_scale=60.0,
         max_lag_p95_ms=10.0,
         max_generator_cpu_percent=75.0,
-        monitor_interval_s=0.5,
-        monitor_host=False,
+        monitoring=replace(load().monitoring, interval_s=0.5, host=False),
     )
     assert [rule.limit for rule in config.rules] == [1000.0]
 
@@ -114,12 +127,23 @@ VARIABLES = {
     "PERFLOAD_MAX_GENERATOR_CPU": "80%",
     "PERFLOAD_MONITOR_INTERVAL": "2",
     "PERFLOAD_MONITOR_HOST": "off",
+    "PERFLOAD_MONITOR_PROCESSES": "name:uvicorn, port:8000",
+    "PERFLOAD_MONITOR_GPU": "off",
+    "PERFLOAD_MONITOR_MONGODB": "no",
+    "PERFLOAD_MONITOR_REDIS": "no",
+    "PERFLOAD_MONGODB_PROFILE": "slow",
+    "PERFLOAD_MONGODB_SLOW": "50ms",
+    "PERFLOAD_PROMETHEUS_URL": "http://localhost:9090",
+    "PERFLOAD_PROMETHEUS_QUERIES": '{"nginx": "rate(nginx[1m])"}',
+    "PERFLOAD_PROMETHEUS_PORT": "9464",
+    "PERFLOAD_PROMETHEUS_BIND": "0.0.0.0",
+    "PERFLOAD_AGENTS": '[{"name": "db", "url": "http://db:9465"}]',
 }
 
 
 def test_every_variable_is_read_from_environment_and_env_file(load, tmp_path):
     from_environ = load(environ=VARIABLES)
-    from_file = load(env="\n".join(f"{name}={value}" for name, value in VARIABLES.items()))
+    from_file = load(env="\n".join(f"{name}='{value}'" for name, value in VARIABLES.items()))
     assert {key.variable for key in KEYS} - {""} == set(VARIABLES)
     assert from_environ == from_file
     assert from_environ == replace(
@@ -134,8 +158,21 @@ def test_every_variable_is_read_from_environment_and_env_file(load, tmp_path):
         freeze_objects=False,
         max_lag_p95_ms=20.0,
         max_generator_cpu_percent=80.0,
-        monitor_interval_s=2.0,
-        monitor_host=False,
+        monitoring=Monitoring(
+            interval_s=2.0,
+            host=False,
+            processes=("name:uvicorn", "port:8000"),
+            gpu="off",
+            mongodb=False,
+            mongodb_profile="slow",
+            mongodb_slow_ms=50.0,
+            redis=False,
+            prometheus_url="http://localhost:9090",
+            prometheus_queries={"nginx": "rate(nginx[1m])"},
+            agents=(AgentAddress("db", "http://db:9465"),),
+        ),
+        prometheus_port=9464,
+        prometheus_bind="0.0.0.0",
     )
 
 

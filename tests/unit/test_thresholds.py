@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from perfload.errors import UsageError
 from perfload.thresholds import (
     METRICS,
-    Observation,
+    Observed,
     Rule,
     breaches_now,
     judge,
@@ -34,10 +34,10 @@ class Given:
         custom: bool = False,
         by_second: list[tuple[int, float | None]] | None = None,
     ) -> None:
-        self._total = None if total is None else Observation(total, unit, custom)
+        self._total = None if total is None else Observed(total, unit, custom)
         self._by_second = by_second or []
 
-    def total(self, rule: Rule) -> Observation | None:
+    def total(self, rule: Rule) -> Observed | None:
         return self._total
 
     def by_second(self, rule: Rule) -> list[tuple[int, float | None]]:
@@ -129,9 +129,9 @@ def test_error_shows_rule_carets_and_nearest_name():
         "threshold 3 is not understood: unknown metric 'eror_rate'\n"
         "    eror_rate <= 1%\n"
         "    ^^^^^^^^^\n"
-        "  did you mean error_rate? Known: availability, count, dropped, error_rate, failures, max, mean, "
-        "min, p50, p95, p99.9, peak_users, rate, service_max, service_mean, service_min, service_p95 "
-        "(any percentile from p0 to p100)"
+        "  did you mean error_rate? Known: availability, cost, count, dropped, error_rate, failures, "
+        "goodput, max, mean, min, p50, p95, p99.9, peak_users, rate, service_max, service_mean, service_min, "
+        "service_p95 (any percentile from p0 to p100)"
     )
 
 

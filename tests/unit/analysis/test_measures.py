@@ -22,7 +22,7 @@ from perfload.model import (
     StageWindow,
     Window,
 )
-from perfload.thresholds import Observation, parse_rule
+from perfload.thresholds import Observed, parse_rule
 
 MANIFEST = Manifest(
     run_id="run-1",
@@ -144,7 +144,7 @@ TOTALS = [
 @pytest.mark.parametrize(("rule", "value", "unit"), TOTALS)
 def test_totals(rule: str, value: float, unit: str) -> None:
     observation = RecordMeasures(RECORD).total(parse_rule(rule))
-    assert observation == Observation(pytest.approx(value, rel=1e-12), unit)
+    assert observation == Observed(pytest.approx(value, rel=1e-12), unit)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_totals(rule: str, value: float, unit: str) -> None:
 )
 def test_totals_of_a_custom_metric_are_in_its_own_unit(rule: str, value: float) -> None:
     observation = RecordMeasures(RECORD).total(parse_rule(rule))
-    assert observation == Observation(pytest.approx(value, rel=1e-3), "1", custom=True)
+    assert observation == Observed(pytest.approx(value, rel=1e-3), "1", custom=True)
 
 
 @pytest.mark.parametrize(
@@ -187,14 +187,14 @@ def test_an_empty_record_measured_nothing(rule: str) -> None:
 
 def test_a_run_without_drops_has_measured_zero_of_them() -> None:
     record = replace(RECORD, arrivals=(arrivals(2, "Load"),))
-    assert RecordMeasures(record).total(parse_rule("dropped == 0")) == Observation(0, "")
+    assert RecordMeasures(record).total(parse_rule("dropped == 0")) == Observed(0, "")
     assert RecordMeasures(replace(RECORD, arrivals=())).total(parse_rule("dropped == 0")) is None
 
 
 def test_a_latency_over_failures_alone_was_not_measured() -> None:
     record = replace(RECORD, windows=(requests(2, "Load", "GET /a", [], failed=3),))
     assert RecordMeasures(record).total(parse_rule("p95 < 1s")) is None
-    assert RecordMeasures(record).total(parse_rule("failures < 9")) == Observation(3, "")
+    assert RecordMeasures(record).total(parse_rule("failures < 9")) == Observed(3, "")
 
 
 SERIES: list[tuple[str, list[tuple[int, float]]]] = [
@@ -265,7 +265,7 @@ def test_seconds_that_no_rule_can_need_are_forgotten() -> None:
         live.add([requests(second, "Load", "GET /a", [second])])
         assert len(live.by_second(rule)) <= 10 + LiveMeasures.KEPT_BEYOND_RULE_S + 1
     assert [second for second, _ in live.by_second(rule)] == list(range(4_999 - 40, 5_000))
-    assert live.total(rule) == Observation(4.999, "ms")
+    assert live.total(rule) == Observed(4.999, "ms")
 
 
 def test_windows_of_a_slow_worker_still_count_for_the_last_seconds() -> None:
@@ -305,3 +305,39 @@ def test_order_and_batches_change_nothing(seed: int) -> None:
         many.add([window])
     assert one.total(rule) == many.total(rule)
     assert one.by_second(rule) == many.by_second(rule)
+
+
+AI_WINDOWS = [
+    MetricWindow("run-1", "local", 0, "Warm up", "good", "%", Histogram([0, 0])),
+    MetricWindow("run-1", "local", 3, "Load", "good", "%", Histogram([100_000] * 9 + [0])),
+    MetricWindow("run-1", "local", 6, "Peak", "good", "%", Histogram([0, 100_000])),
+    MetricWindow("run-1", "local", 3, "Load", "cost", "millionths", Histogram([2_000_000_000, 500_000_000])),
+    MetricWindow("run-1", "local", 6, "Peak", "cost", "millionths", Histogram([1_000_000])),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("goodput >= 95%", 1000 / 12),
+        ("goodput >= 95", 1000 / 12),
+        ("goodput >= 95% in 'Load'", 90.0),
+        ("cost < 5", 2.501),
+        ("cost < 5 in 'Peak'", 0.001),
+    ],
+)
+def test_goodput_and_cost_are_made_of_what_answers_record(text: str, value: float) -> None:
+    rule = parse_rule(text)
+    live = LiveMeasures([rule], counted_phases(MANIFEST))
+    live.add(AI_WINDOWS)
+    total = live.total(rule)
+    assert total is not None
+    assert (total.value, total.unit) == (pytest.approx(value), "%" if "good" in text else "")
+
+
+def test_goodput_second_by_second_and_without_answers() -> None:
+    rule = parse_rule("goodput >= 95% for 2s")
+    live = LiveMeasures([rule], counted_phases(MANIFEST))
+    assert live.total(rule) is None
+    live.add(AI_WINDOWS)
+    assert live.by_second(rule) == [(3, 90.0), (6, 50.0)]
