@@ -1,6 +1,6 @@
 """What a monitor is: a source that is opened, read once per tick and closed.
 
-    sampler ──► factory(environment) ──► open() ──► read(at_s) … read(at_s) ──► close()
+    sampler ──► factory(environment) ──► open() ──► read(at_s) … read(at_s) ──► [finish(at_s)] ──► close()
                       ▲                                  │ raised
                       └────────── after a pause ◄────────┘
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from perfload.errors import PerfloadError
 
@@ -35,6 +35,29 @@ class Measurement:
     unavailable: str = ""
     node: str = ""
     """The machine that the value belongs to, where that is not the sampler's own: `"redis-1:6379"`."""
+    at_s: float | None = None
+    """When it was measured (seconds since the epoch), if that was not at this read."""
+    source: str = ""
+    """The monitor that measured it, where that was another one: on the machine of an agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a monitor found that is no number; the sampler makes an `Observation` of it.
+
+    `data` holds JSON values. Whatever comes from the system under test is cut to length by the monitor, and
+    values of its users' data are left out. `node`, `at_s` and `source` are those of `Measurement`.
+    """
+
+    kind: str
+    data: Mapping[str, Any]
+    node: str = ""
+    at_s: float | None = None
+    source: str = ""
+
+
+Found = Sequence[Measurement | Finding]
+"""What one read brings, in any order."""
 
 
 class Monitor(Protocol):
@@ -52,8 +75,10 @@ class Monitor(Protocol):
         made anew after a pause. `MonitorUnavailable` is for the ones that say what to do next.
         """
 
-    def read(self, at_s: float) -> Sequence[Measurement]:
-        """Return the values of now. Called once per tick; `at_s` (seconds since the epoch) only ever rises.
+    def read(self, at_s: float) -> Found:
+        """Return the values of now, and what else was found.
+
+        Called once per tick; `at_s` (seconds since the epoch) only ever rises.
 
         Rates are per second of `at_s`, from the difference to the read before: the first read has none. What
         cannot be read is a `Measurement` without a value; an exception says that nothing could be, and leads
@@ -63,6 +88,18 @@ class Monitor(Protocol):
 
     def close(self) -> None:
         """Disconnect. Called once, also after a failed `open` or `read`; exceptions are ignored."""
+
+
+@runtime_checkable
+class FinishingMonitor(Protocol):
+    """A monitor that has more to say once the run is over, or has to undo what it changed at its source."""
+
+    def finish(self, at_s: float) -> Found:
+        """Return what is only known at the end. Called once, between the last `read` and `close`.
+
+        Not called after a failure, nor when the sampler is killed: what must be undone also has to be noted
+        where the next start finds it. Has `FINISH_WAIT_S` of `perfload.monitors.sampler`.
+        """
 
 
 MonitorFactory = Callable[[Mapping[str, str]], Monitor]

@@ -11,7 +11,7 @@ from typing import Self
 
 from perfload.child import child_environment
 from perfload.errors import RecordError
-from perfload.monitors.sampler import check_node, parse_plans
+from perfload.monitors.sampler import FINISH_WAIT_S, check_node, parse_plans
 
 LOG_NAME = "sampler.log"
 """Beside the readings: what the sampler had to say to a person. Removed at the end if that was nothing."""
@@ -29,13 +29,14 @@ class SamplerProcess:
         cls,
         out: Path,
         *,
+        observations: Path | None = None,
         node: str,
         interval_s: float = 1.0,
         timeout_s: float = 2.0,
         monitors: Sequence[str] = ("host",),
         environment: Mapping[str, str] | None = None,
     ) -> Self:
-        """Start sampling into `out`, whose folder exists, and return at once.
+        """Start sampling into `out` and `observations`, whose folder exists, and return at once.
 
         `monitors` are names, or `name@interval`. `environment` is added to this process's own: addresses and
         secrets of databases go there, since a command line is seen by every user of the machine. Raises
@@ -46,6 +47,8 @@ class SamplerProcess:
         command = [sys.executable, "-P", "-m", "perfload.monitors.sampler", "--out", str(out)]
         command += [f"--node={check_node(node)}", f"--interval={interval_s!r}", f"--timeout={timeout_s!r}"]
         command += [f"--monitor={monitor}" for monitor in monitors]
+        if observations is not None:
+            command += ["--observations", str(observations)]
         log = out.with_name(LOG_NAME)
         try:
             # Not the terminal, whose progress view it would garble, and not nothing: a sampler that cannot
@@ -81,7 +84,7 @@ class SamplerProcess:
         """Say whether it still samples; once False, `log` says why."""
         return self._process.poll() is None
 
-    def stop(self, timeout_s: float = 2.0) -> int:
+    def stop(self, timeout_s: float = FINISH_WAIT_S + 2.0) -> int:
         """End the sampler and return its exit code, negative for a signal; killed if it takes longer.
 
         When this returns, every reading is in the file. May be called again.

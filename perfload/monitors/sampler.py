@@ -2,8 +2,9 @@
 
 Runs in a process of its own, so that a slow source never delays a request. Each monitor has its own
 interval, time limit and pauses after failures; one that hangs or fails is reported as unavailable and leaves
-the others alone. Ends within a second on SIGTERM and when its standard input ends, thus also when the process
-that started it is killed. Ignores SIGINT: Ctrl-C belongs to the load test, which stops the sampler last.
+the others alone. Ends on SIGTERM and when its standard input ends, thus also when the process that started it
+is killed: within a second, or within the 5 s that monitors have to finish. Ignores SIGINT: Ctrl-C belongs to
+the load test, which stops the sampler last.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from perfload.errors import PerfloadError, UsageError
 from perfload.model import Reading
 from perfload.monitors import MonitorFactory, find_monitor
 from perfload.monitors.lane import Lane
-from perfload.monitors.log import ReadingLog
-from perfload.monitors.reader import Answer, MonitorReader, unavailable_reading
-from perfload.readings import check_reading
+from perfload.monitors.log import LineLog
+from perfload.monitors.reader import Answer, Entry, MonitorReader, unavailable_reading
+from perfload.observations import encode_observation
+from perfload.readings import check_reading, encode_reading
 from perfload.units import parse_duration_s
 
 MIN_INTERVAL_S = 0.1
@@ -36,6 +38,9 @@ MIN_INTERVAL_S = 0.1
 
 CLOSE_WAIT_S = 0.5
 """How long monitors may take to disconnect at the end: the process is gone within a second."""
+
+FINISH_WAIT_S = 5.0
+"""How long those may take that have something to finish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ def steady_clock(
 class Sampler:
     """Reads each monitor in a thread of its own; everything else happens in the thread that calls `run`.
 
-    `write` takes the readings of one monitor at one tick. Called from that thread only and must not raise.
+    `write` takes what one monitor brought at one tick. Called from that thread only and must not raise.
     """
 
     def __init__(
@@ -70,7 +75,7 @@ class Sampler:
         plans: Sequence[MonitorPlan],
         *,
         node: str,
-        write: Callable[[Sequence[Reading]], None],
+        write: Callable[[Sequence[Entry]], None],
         clock: Callable[[], float],
         environment: Mapping[str, str],
     ) -> None:
@@ -125,16 +130,28 @@ class Sampler:
         now_s = self._clock()
         in_time = lane.failed(answer.failure, now_s) if answer.failure else lane.answered(now_s)
         if in_time:
-            self._write(answer.readings)
+            self._write(answer.entries)
+        else:
+            # Values of a moment that is over; what was found was found.
+            self._write(_found(answer.entries))
         return True
 
     def close(self) -> None:
-        """Close the monitors, waiting `CLOSE_WAIT_S` for all together; a hanging one is left behind."""
-        deadline_s = time.monotonic() + CLOSE_WAIT_S
+        """Finish and close the monitors, all at once; one that takes too long is left behind."""
+        began_s = time.monotonic()
         for reader in self._readers.values():
-            reader.close()
+            reader.close(self._clock())
         for reader in self._readers.values():
-            reader.join(max(0.0, deadline_s - time.monotonic()))
+            patience_s = FINISH_WAIT_S if reader.has_to_finish else CLOSE_WAIT_S
+            reader.join(max(0.0, began_s + patience_s - time.monotonic()))
+        while not self._inbox.empty():
+            answer = self._inbox.get()
+            if answer is not None:
+                self._write(answer.entries if answer.is_last else _found(answer.entries))
+
+
+def _found(entries: Sequence[Entry]) -> list[Entry]:
+    return [entry for entry in entries if not isinstance(entry, Reading)]
 
 
 def parse_plan(text: str, *, interval_s: float, timeout_s: float) -> MonitorPlan:
@@ -185,13 +202,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PerfloadError as error:
         _tell(str(error))
         return int(error.exit_code)
-    log = ReadingLog(options.out, tell=_tell)
-    sampler = Sampler(plans, node=node, write=log.append, clock=steady_clock(), environment=os.environ)
+    write = _writer(options.out, options.observations)
+    sampler = Sampler(plans, node=node, write=write, clock=steady_clock(), environment=os.environ)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sampler.stop())
     threading.Thread(target=_stop_at_end_of_input, args=(sampler.stop,), daemon=True).start()
     sampler.run()
     return 0
+
+
+def _writer(readings_path: Path, observations_path: Path | None) -> Callable[[Sequence[Entry]], None]:
+    """Return what appends readings to one file and observations to the other, or to none."""
+    readings = LineLog(readings_path, tell=_tell)
+    observations = LineLog(observations_path, tell=_tell) if observations_path else None
+
+    def write(entries: Sequence[Entry]) -> None:
+        readings.append([encode_reading(entry) for entry in entries if isinstance(entry, Reading)])
+        found = [encode_observation(entry) for entry in entries if not isinstance(entry, Reading)]
+        if found and observations is not None:
+            observations.append(found)
+
+    return write
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -206,6 +237,12 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         metavar="FILE",
         help="append readings here; other processes may append whole lines to the same file",
+    )
+    parser.add_argument(
+        "--observations",
+        type=Path,
+        metavar="FILE",
+        help="append what monitors find that is no number here (default: leave it out)",
     )
     parser.add_argument(
         "--interval", default="1s", metavar="TIME", help="time between two reads (default: 1s)"

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from perfload.model import Reading
-from perfload.monitors.base import Measurement, Monitor, MonitorUnavailable
-from perfload.monitors.reader import Answer, MonitorReader, reading_of, reason_of
+from perfload.model import Observation, Reading
+from perfload.monitors.base import Finding, Found, Measurement, Monitor, MonitorUnavailable
+from perfload.monitors.reader import Answer, MonitorReader, observation_of, reading_of, reason_of
+from perfload.observations import MAX_LINE_CHARS
 from perfload.readings import MAX_TEXT_CHARS
 
 
@@ -54,8 +55,10 @@ def answers_of(
     for number in range(len(script)):
         reader.ask(1000.0 + number)
         answers.append(inbox.get(timeout=5))
-    reader.close()
+    reader.close(2000.0)
     reader.join(5)
+    # Once for the end, too, of a monitor that has nothing to finish.
+    assert inbox.get(timeout=5) == Answer("scripted", [], is_last=True)
     return answers, calls
 
 
@@ -69,7 +72,7 @@ def refuse() -> list[Measurement]:
 
 def test_a_monitor_is_made_and_opened_once_and_read_and_closed_in_its_thread() -> None:
     answers, calls = answers_of(one_value, one_value)
-    assert [answer.readings for answer in answers] == [
+    assert [answer.entries for answer in answers] == [
         [Reading(1000.0, "db-1", "scripted", "hits", "/s", 3.0)],
         [Reading(1001.0, "db-1", "scripted", "hits", "/s", 3.0)],
     ]
@@ -98,7 +101,7 @@ def test_a_factory_that_fails_is_a_failure() -> None:
 def test_a_client_that_exits_does_not_end_the_thread() -> None:
     answers, _ = answers_of(lambda: sys.exit(3), one_value)
     assert answers[0].failure == "SystemExit: 3"
-    assert answers[1].readings[0].value == 3.0
+    assert answers[1].entries[0].value == 3.0
 
 
 def test_no_values_at_all_is_told() -> None:
@@ -148,3 +151,113 @@ def test_an_error_without_a_text_is_named() -> None:
     assert reason_of(TimeoutError()) == "TimeoutError"
     assert reason_of(MonitorUnavailable("")) == "MonitorUnavailable"
     assert reason_of(OSError("\udcff")) == "OSError: ?"
+
+
+# --- findings
+
+
+def test_a_finding_becomes_an_observation_beside_the_readings() -> None:
+    finding = Finding("slow_operation", {"ns": "app.models", "ms": 812})
+    answers, _ = answers_of(lambda: [Measurement("hits", "/s", 3.0), finding])
+    assert answers[0].entries == [
+        Reading(1000.0, "db-1", "scripted", "hits", "/s", 3.0),
+        Observation(1000.0, "db-1", "scripted", "slow_operation", {"ns": "app.models", "ms": 812}),
+    ]
+
+
+def test_a_finding_alone_is_an_answer() -> None:
+    answers, _ = answers_of(lambda: [Finding("index", {})])
+    assert answers[0].entries == [Observation(1000.0, "db-1", "scripted", "index", {})]
+
+
+def test_a_finding_may_name_its_own_node_source_and_time() -> None:
+    finding = Finding("index", {}, node="rs0-1", at_s=999.98765, source="mongodb")
+    observation = observation_of(finding, at_s=1000.0, node="n", source="s")
+    assert observation == Observation(999.988, "rs0-1", "mongodb", "index", {})
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [Finding("", {}), Finding("k", {"huge": "x" * MAX_LINE_CHARS}), Finding("k", {"no json": object()})],
+)
+def test_a_finding_that_could_not_be_read_back_is_a_failure(finding: Finding) -> None:
+    answers, _ = answers_of(lambda: [finding])
+    assert answers[0].failure.startswith("ValueError: ")
+
+
+# --- the end
+
+
+class FinishingMonitorDouble:
+    """Reads one value, and does what `at_end` says when it is to finish."""
+
+    def __init__(self, at_end: Callable[[], Found], calls: list[str], *, fails: bool = False) -> None:
+        self._at_end = at_end
+        self._calls = calls
+        self._fails = fails
+
+    def open(self) -> None:
+        pass
+
+    def read(self, at_s: float) -> Found:
+        if self._fails:
+            raise ConnectionError("refused")
+        return [Measurement("hits", "/s", 3.0)]
+
+    def finish(self, at_s: float) -> Found:
+        self._calls.append(f"finish {at_s}")
+        return self._at_end()
+
+    def close(self) -> None:
+        self._calls.append("close")
+
+
+def finished(at_end: Callable[[], Found], *, reads: int = 1, fails: bool = False) -> tuple[Answer, list[str]]:
+    calls: list[str] = []
+    inbox: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+    reader = MonitorReader(
+        "end",
+        lambda environment: FinishingMonitorDouble(at_end, calls, fails=fails),
+        node="db-1",
+        environment={},
+        answer=inbox.put,
+    )
+    for number in range(reads):
+        reader.ask(1000.0 + number)
+        inbox.get(timeout=5)
+    assert reader.has_to_finish is (reads > 0 and not fails)
+    reader.close(2000.0)
+    last = inbox.get(timeout=5)
+    reader.join(5)
+    assert inbox.empty()
+    assert last.is_last
+    return last, calls
+
+
+def test_a_monitor_finishes_once_before_it_is_closed() -> None:
+    last, calls = finished(lambda: [Measurement("left_over", "1", 7.0), Finding("advice", {"n": 1})], reads=3)
+    assert last.entries == [
+        Reading(2000.0, "db-1", "end", "left_over", "1", 7.0),
+        Observation(2000.0, "db-1", "end", "advice", {"n": 1}),
+    ]
+    assert calls == ["finish 2000.0", "close"]
+
+
+def test_a_monitor_that_fails_at_its_end_says_so_and_is_closed() -> None:
+    def fail() -> Found:
+        raise MonitorUnavailable("the profiler level was not restored", hint="perfload doctor")
+
+    last, calls = finished(fail)
+    reason = "at its end: the profiler level was not restored; perfload doctor"
+    assert last.entries == [Reading(2000.0, "db-1", "end", "*", "", None, reason)]
+    assert calls == ["finish 2000.0", "close"]
+
+
+def test_after_a_failed_read_there_is_nothing_to_finish() -> None:
+    last, calls = finished(list, fails=True)
+    assert last.entries == []
+    assert calls == ["close"]
+
+
+def test_a_monitor_that_was_never_read_has_nothing_to_finish() -> None:
+    assert finished(list, reads=0) == (Answer("end", [], is_last=True), [])

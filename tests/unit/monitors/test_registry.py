@@ -36,5 +36,5 @@ def test_an_entry_point_does_not_replace_a_built_in_monitor() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"there is no monitor 'gpu'\n  .*: host, other"):
-        find_monitor("gpu", installed=lambda: [OTHER])
+    with pytest.raises(UsageError, match=r"there is no monitor 'gpus'\n  .*: .*gpu, host, .*other"):
+        find_monitor("gpus", installed=lambda: [OTHER])

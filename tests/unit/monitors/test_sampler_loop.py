@@ -188,3 +188,53 @@ def test_a_node_is_a_name_that_a_reading_can_carry() -> None:
     for bad in ("", "n" * 300, "\udcff"):
         with pytest.raises(UsageError, match="--node: node"):
             check_node(bad)
+
+
+# --- monitors that finish
+
+
+class FinishingMonitorDouble(FunctionMonitor):
+    """Has something to say at the end, once `release` is set."""
+
+    def __init__(self, release: threading.Event) -> None:
+        super().__init__(lambda at_s: at_s)
+        self._release = release
+        self.finished = threading.Event()
+
+    def finish(self, at_s: float) -> Sequence[Measurement]:
+        self.finished.set()
+        assert self._release.wait(10)
+        return [Measurement("at_the_end", "1", at_s)]
+
+
+def finishing_sampler(release: threading.Event) -> tuple[Sampler, FinishingMonitorDouble, list[Reading]]:
+    monitor, written, clock = FinishingMonitorDouble(release), [], ManualClock()
+    plan = MonitorPlan("end", lambda environment: monitor, interval_s=1.0, timeout_s=2.0)
+    sampler = Sampler([plan], node="n", write=written.extend, clock=clock, environment={})
+    sampler.turn()
+    assert sampler.take(5.0)
+    assert [reading.metric for reading in written] == ["value"]
+    written.clear()
+    clock.now_s = 1007.0
+    return sampler, monitor, written
+
+
+def test_what_a_monitor_says_at_the_end_is_written() -> None:
+    release = threading.Event()
+    release.set()
+    sampler, monitor, written = finishing_sampler(release)
+    sampler.close()
+    assert written == [Reading(1007.0, "n", "end", "at_the_end", "1", 1007.0)]
+    assert monitor.closed.is_set()
+
+
+def test_a_monitor_that_does_not_finish_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perfload.monitors.sampler.FINISH_WAIT_S", 0.2)
+    release = threading.Event()
+    sampler, monitor, written = finishing_sampler(release)
+    sampler.close()
+    assert monitor.finished.is_set()
+    assert not monitor.closed.is_set()
+    assert written == []
+    release.set()
+    assert monitor.closed.wait(5)
