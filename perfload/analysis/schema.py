@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from perfload.analysis.database_schema import Advice, DatabaseSummary
+
 VerdictName = Literal["passed", "failed", "invalid", "incomplete"]
 
 
@@ -197,6 +199,49 @@ class Totals(TypedDict):
     service_time_ms: Spread
 
 
+class ResourceUse(TypedDict):
+    """How near one resource came to its limit in one phase."""
+
+    resource: str
+    """In words, with the machine that it belongs to."""
+    node: str
+    source: str
+    metric: str
+    aspect: str
+    """`utilisation`, `saturation` or `errors`."""
+    highest: float
+    """What it did not fall below for three readings in a row."""
+    limit: float
+    unit: str
+    full_since_s: float | None
+    """When it reached its limit for so long; None if it did not."""
+
+
+class PhaseStrain(TypedDict):
+    """How the system stood in one phase."""
+
+    phase: str
+    strain: str
+    """What shows that it struggled, in words; empty if it did not."""
+    since_s: float | None
+    fullest: ResourceUse | None
+    """The resource nearest to its limit; None where nothing was watched."""
+
+
+BottleneckKind = Literal["none", "generator", "operations", "resource", "one_at_a_time", "unidentified"]
+
+
+class Bottleneck(TypedDict):
+    """What held the system back."""
+
+    kind: BottleneckKind
+    conclusion: str
+    evidence: list[str]
+    phases: list[PhaseStrain]
+    watched: list[str]
+    """The monitors that had values: what they do not see cannot be found."""
+
+
 class Summary(TypedDict):
     """All of `summary.json`."""
 
@@ -220,6 +265,9 @@ class Summary(TypedDict):
     thresholds: list[ThresholdSummary]
     metrics: list[MetricSummary]
     stages: StagesSummary
+    bottleneck: Bottleneck
+    database: DatabaseSummary
+    advice: list[Advice]
     nodes: list[NodeSummary]
     events: list[EventSummary]
     """In order of time; empty unless load generators came or went in mid-run."""

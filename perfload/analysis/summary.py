@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from perfload.analysis import nodes
+from perfload.analysis.advice import advice
+from perfload.analysis.bottleneck import bottleneck
+from perfload.analysis.database import database
 from perfload.analysis.measures import RecordMeasures
 from perfload.analysis.schema import (
     Arrivals,
@@ -34,8 +37,11 @@ from perfload.analysis.validity import gaps, saturation, scenario_errors
 from perfload.errors import ExitCode
 from perfload.histogram import Histogram
 from perfload.model import ALL_PHASES, METRIC_SCALE, Manifest, PhaseSpan, RunRecord, Verdict
-from perfload.thresholds import judge_all, parse_rules
+from perfload.thresholds import LATENCY_METRICS, Rule, judge_all, parse_rules
 from perfload.units import format_duration
+
+GOALS_ON_REQUESTS = {*LATENCY_METRICS, "error_rate", "availability", "failures", "rate"}
+"""Metrics whose thresholds are about how the system answered."""
 
 LATE_AFTER_US = 5_000
 """An arrival counts as late when it starts more than this after its intended time."""
@@ -69,6 +75,9 @@ def summarise(record: RunRecord) -> Summary:
         thresholds=[_threshold(verdict) for verdict in verdicts],
         metrics=list(_metrics(record)),
         stages=times,
+        database=database(record),
+        advice=advice(record),
+        bottleneck=bottleneck(record, saturated=invalid, missed=_missed_goals(rules, verdicts)),
         nodes=nodes.summaries(record),
         events=nodes.events(manifest),
     )
@@ -107,6 +116,15 @@ def _failure_words(verdict: Verdict) -> str:
         return f"no data{f' ({verdict.detail})' if verdict.detail else ''}"
     unit = f" {verdict.unit}" if verdict.unit else ""
     return f"observed {verdict.observed:.4g}{unit}{f' ({verdict.detail})' if verdict.detail else ''}"
+
+
+def _missed_goals(rules: Sequence[Rule], verdicts: Sequence[Verdict]) -> dict[str, str]:
+    """Return, by phase, a goal on requests that was missed: what the explanation is for."""
+    return {
+        rule.phase or ALL_PHASES: f"{rule.text} was missed: {_failure_words(verdict)}"
+        for rule, verdict in zip(rules, verdicts, strict=True)
+        if verdict.status == "fail" and rule.metric in GOALS_ON_REQUESTS
+    }
 
 
 def _missed(record: RunRecord, phases: list[PhaseSummary]) -> list[str]:

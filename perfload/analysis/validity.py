@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from perfload.analysis import nodes
 from perfload.analysis.tally import generator_readings
 from perfload.histogram import Histogram
-from perfload.model import Reading, RunRecord
+from perfload.model import METRIC_SCALE, Reading, RunRecord
 from perfload.units import format_duration
 
 MIN_ARRIVALS = 100
@@ -25,6 +25,7 @@ def saturation(record: RunRecord) -> list[str]:
     stuck = _sustained(record.readings, "loop_lag_ms", manifest.max_lag_p95_ms)
     return [
         *_late_phases(record),
+        *_late_reads(record),
         *(
             f"the load generator {node} was saturated: its process used {worst:.0f} % of a core or more for "
             f"{SUSTAINED_READINGS} readings in a row (limit {manifest.max_generator_cpu_percent:.0f} %)"
@@ -36,6 +37,32 @@ def saturation(record: RunRecord) -> list[str]:
             for node, worst in stuck
         ),
     ]
+
+
+def _late_reads(record: RunRecord) -> Iterator[str]:
+    """Yield how late pieces of answers were read, if so late that the next ones had come meanwhile.
+
+    Pieces that lie in a socket together are stamped as one, so the gaps between them are lost.
+    """
+    delays, gaps = (
+        _joined(window.values for window in record.metrics if (window.metric, window.unit) == (name, "ms"))
+        for name in ("read_delay", "icl")
+    )
+    late, usual = delays.percentile(99), gaps.percentile(50)
+    if delays.count >= MIN_ARRIVALS and gaps.count and late > usual:
+        lay_ms, apart_ms = late / METRIC_SCALE, usual / METRIC_SCALE
+        yield (
+            f"the load generator read the pieces of answers late: 1 % of them lay {lay_ms:.0f} ms or longer "
+            f"in its sockets, and they came {apart_ms:.0f} ms apart, so their gaps are blurred"
+        )
+
+
+def _joined(histograms: Iterable[Histogram]) -> Histogram:
+    """Return all values of `histograms`."""
+    total = Histogram()
+    for histogram in histograms:
+        total.add(histogram)
+    return total
 
 
 def _late_phases(record: RunRecord) -> Iterator[str]:

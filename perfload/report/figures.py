@@ -10,29 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 from perfload.histogram import Histogram
-from perfload.model import PhaseSpan, RunRecord
-from perfload.report import markers, series
-from perfload.report.escape import plotly_label, shortened
+from perfload.model import RunRecord
+from perfload.report import series
+from perfload.report.drawing import Figure, bars, base_layout, label, line, over_time, rounded, tint
 from perfload.report.palette import BLUE, GREEN, GREY, ORANGE, PALETTE, PINK, PURPLE, RED
-from perfload.report.quantities import phase_name
 from perfload.report.series import Series, TimeAxis
 
 MAX_NODES = len(PALETTE)
 """A chart draws this many nodes, those with the highest peaks; more lines cannot be told apart."""
 
-_PLOT_WIDTH_PX = 1040
-_CHARACTER_WIDTH_PX = 6.5
 _STEPS_PER_DECADE = 24
-
-
-class Figure(TypedDict):
-    """What plotly draws."""
-
-    data: list[dict[str, Any]]
-    layout: dict[str, Any]
 
 
 def build(record: RunRecord) -> dict[str, Figure | None]:
@@ -59,25 +49,25 @@ def _arrivals(record: RunRecord, axis: TimeAxis, arrivals: series.Arrivals) -> F
         return None
     shown = "%{y:,.4~g}/s"
     traces = [
-        _line(
+        line(
             "started",
             arrivals.started_per_s,
             axis,
             BLUE,
             shown,
             fill="tozeroy",
-            fillcolor=_tint(BLUE),
+            fillcolor=tint(BLUE),
             shape="hv",
         ),
-        _line("planned", planned, axis, GREY, shown, dash="dash", shape="hv"),
+        line("planned", planned, axis, GREY, shown, dash="dash", shape="hv"),
     ]
     if any(arrivals.late_per_s):
-        traces.append(_bars("started late (> 5 ms)", arrivals.late_per_s, axis, ORANGE, shown))
+        traces.append(bars("started late (> 5 ms)", arrivals.late_per_s, axis, ORANGE, shown))
     if any(arrivals.dropped_per_s):
-        traces.append(_bars("dropped (max_users)", arrivals.dropped_per_s, axis, RED, shown))
+        traces.append(bars("dropped (max_users)", arrivals.dropped_per_s, axis, RED, shown))
     if any(arrivals.lost_per_s):
-        traces.append(_bars("lost (with a load generator)", arrivals.lost_per_s, axis, PINK, shown))
-    return _over_time(record, axis, traces, "arrivals per second")
+        traces.append(bars("lost (with a load generator)", arrivals.lost_per_s, axis, PINK, shown))
+    return over_time(record, axis, traces, "arrivals per second")
 
 
 def _users(record: RunRecord, axis: TimeAxis) -> Figure | None:
@@ -85,12 +75,10 @@ def _users(record: RunRecord, axis: TimeAxis) -> Figure | None:
     planned = series.planned_users(record.manifest.phases, axis)
     if not _has_data(in_flight) and not any(planned):
         return None
-    traces = [
-        _line("in flight", in_flight, axis, PURPLE, fill="tozeroy", fillcolor=_tint(PURPLE), shape="hv")
-    ]
+    traces = [line("in flight", in_flight, axis, PURPLE, fill="tozeroy", fillcolor=tint(PURPLE), shape="hv")]
     if _has_data(planned):
-        traces.append(_line("planned (closed model)", planned, axis, GREY, dash="dash", shape="hv"))
-    return _over_time(record, axis, traces, "virtual users")
+        traces.append(line("planned (closed model)", planned, axis, GREY, dash="dash", shape="hv"))
+    return over_time(record, axis, traces, "virtual users")
 
 
 def _throughput(record: RunRecord, axis: TimeAxis, requests: series.Requests) -> Figure | None:
@@ -98,10 +86,10 @@ def _throughput(record: RunRecord, axis: TimeAxis, requests: series.Requests) ->
         return None
     shown = "%{y:,.4~g}/s"
     traces = [
-        _line("succeeded", requests.succeeded_per_s, axis, GREEN, shown, shape="hv"),
-        _bars("failed", requests.failed_per_s, axis, RED, shown),
+        line("succeeded", requests.succeeded_per_s, axis, GREEN, shown, shape="hv"),
+        bars("failed", requests.failed_per_s, axis, RED, shown),
     ]
-    return _over_time(record, axis, traces, "requests per second")
+    return over_time(record, axis, traces, "requests per second")
 
 
 def _latency(record: RunRecord, axis: TimeAxis, merged: Sequence[Histogram]) -> Figure | None:
@@ -114,10 +102,10 @@ def _latency(record: RunRecord, axis: TimeAxis, merged: Sequence[Histogram]) -> 
         ("max", 100, GREY, "dot"),
     )
     traces = [
-        _line(name, series.percentile_ms(merged, percent), axis, color, "%{y:,.4~g} ms", dash=dash)
+        line(name, series.percentile_ms(merged, percent), axis, color, "%{y:,.4~g} ms", dash=dash)
         for name, percent, color, dash in lines
     ]
-    return _over_time(record, axis, traces, "response time, ms", height=340)
+    return over_time(record, axis, traces, "response time, ms", height=340)
 
 
 def _spectrum(record: RunRecord) -> Figure | None:
@@ -133,7 +121,7 @@ def _spectrum(record: RunRecord) -> Figure | None:
     if not traces:
         return None
     nines = range(1, 10)
-    layout = _layout("took at most, ms", height=320) | {"hovermode": "closest"}
+    layout = base_layout("took at most, ms", height=320) | {"hovermode": "closest"}
     layout["yaxis"]["type"] = "log"
     layout["xaxis"] = {
         "type": "log",
@@ -175,10 +163,10 @@ def _arrival_lag(record: RunRecord, axis: TimeAxis, lag: Sequence[Histogram]) ->
         return None
     shown = "%{y:,.4~g} ms"
     traces = [
-        _line("p50", series.percentile_ms(lag, 50), axis, GREEN, shown),
-        _line("p99", series.percentile_ms(lag, 99), axis, PURPLE, shown, dash="dash"),
+        line("p50", series.percentile_ms(lag, 50), axis, GREEN, shown),
+        line("p99", series.percentile_ms(lag, 99), axis, PURPLE, shown, dash="dash"),
     ]
-    return _over_time(record, axis, traces, "arrival lag, ms", height=240)
+    return over_time(record, axis, traces, "arrival lag, ms", height=240)
 
 
 def _host(record: RunRecord, axis: TimeAxis) -> Figure | None:
@@ -190,11 +178,11 @@ def _host(record: RunRecord, axis: TimeAxis) -> Figure | None:
     for what, by_node, dash in (("CPU", cpu, "solid"), ("memory", memory, "dash")):
         for node in nodes:
             if node in by_node:
-                name = f"{what}, {_node_label(node)}"
-                traces.append(_line(name, by_node[node], axis, colors[node], "%{y:.1f} %", dash=dash))
+                name = f"{what}, {label(node)}"
+                traces.append(line(name, by_node[node], axis, colors[node], "%{y:.1f} %", dash=dash))
     if not traces:
         return None
-    figure = _over_time(record, axis, traces, "host, % in use")
+    figure = over_time(record, axis, traces, "host, % in use")
     figure["layout"]["yaxis"]["range"] = [0, 100]
     return figure
 
@@ -203,10 +191,10 @@ def _by_node(
     record: RunRecord, axis: TimeAxis, by_node: Mapping[str, Series], title: str, shown: str
 ) -> Figure | None:
     traces = [
-        _line(_node_label(node), by_node[node], axis, color, shown)
+        line(label(node), by_node[node], axis, color, shown)
         for node, color in zip(_busiest(by_node), PALETTE, strict=False)
     ]
-    return _over_time(record, axis, traces, title, height=240) if traces else None
+    return over_time(record, axis, traces, title, height=240) if traces else None
 
 
 def _busiest(by_node: Mapping[str, Series]) -> list[str]:
@@ -218,146 +206,5 @@ def _busiest(by_node: Mapping[str, Series]) -> list[str]:
     return sorted(sorted(by_node, key=peak, reverse=True)[:MAX_NODES])
 
 
-def _node_label(node: str) -> str:
-    return plotly_label(shortened(node, 40))
-
-
 def _has_data(values: Series) -> bool:
     return any(value is not None for value in values)
-
-
-def _line(
-    name: str,
-    values: Series,
-    axis: TimeAxis,
-    color: str,
-    shown: str = "%{y:,.4~g}",
-    *,
-    dash: str = "solid",
-    shape: str = "linear",
-    **more: str,
-) -> dict[str, Any]:
-    """Return a line with gaps; shape `hv` draws steps, as becomes what is counted or planned per second."""
-    lone = _has_lone_points(values)
-    return {
-        "type": "scatter",
-        "mode": "lines+markers" if lone else "lines",
-        "marker": {"size": 4},
-        "name": name,
-        **_points(values, axis),
-        "line": {"color": color, "dash": dash, "width": 1.8, "shape": shape},
-        "connectgaps": False,
-        "hovertemplate": shown,
-        **more,
-    }
-
-
-def _has_lone_points(values: Series) -> bool:
-    """Return whether some value has a gap on both sides: a line alone would not show it."""
-    padded = [None, *values, None]
-    return any(
-        value is not None and before is None and after is None
-        for before, value, after in zip(padded, padded[1:], padded[2:], strict=False)
-    )
-
-
-def _bars(name: str, values: Series, axis: TimeAxis, color: str, shown: str) -> dict[str, Any]:
-    return {
-        "type": "bar",
-        "name": name,
-        **_points(values, axis),
-        "width": axis.bin_s * 1000,
-        "offset": 0,
-        "marker": {"color": color, "line": {"width": 0}},
-        "hovertemplate": shown,
-    }
-
-
-def _points(values: Series, axis: TimeAxis) -> dict[str, Any]:
-    return {
-        "x0": 0,
-        "dx": axis.bin_s * 1000,
-        "y": [None if value is None else rounded(value) for value in values],
-    }
-
-
-def rounded(value: float) -> float:
-    """Return `value` to five significant digits: finer than a pixel, and a third of the file's size."""
-    return float(f"{value:.5g}")
-
-
-def _tint(color: str) -> str:
-    red, green, blue = (int(color[index : index + 2], 16) for index in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.14)"
-
-
-def _over_time(
-    record: RunRecord, axis: TimeAxis, traces: list[dict[str, Any]], title: str, *, height: int = 280
-) -> Figure:
-    phases = record.manifest.phases
-    layout = _layout(title, height=height)
-    clock = "%H:%M:%S" if axis.end_s >= 3600 else "%M:%S"
-    layout["xaxis"] = {
-        "type": "date",
-        "range": [0, axis.end_s * 1000],
-        "tickformat": clock if axis.end_s < 86_400 else "day %-j %H:%M",
-        "hoverformat": clock if axis.end_s < 86_400 else "day %-j %H:%M:%S",
-    }
-    layout["meta"] = {"time": True, "range": [0, axis.end_s * 1000]}
-    layout["shapes"] = [_band(span, index) for index, span in enumerate(phases)]
-    layout["annotations"] = [_band_label(span, axis) for span in phases]
-    return {"data": traces + markers.draw(layout, record.manifest.events, axis), "layout": layout}
-
-
-def _layout(title: str, *, height: int) -> dict[str, Any]:
-    return {
-        "height": height,
-        "margin": {"l": 64, "r": 16, "t": 26, "b": 36},
-        "hovermode": "x unified",
-        "showlegend": True,
-        "legend": {"orientation": "h", "traceorder": "normal", "x": 0, "y": -0.14, "yanchor": "top"},
-        "bargap": 0,
-        "barmode": "stack",
-        "yaxis": {
-            "title": {"text": title, "font": {"size": 12}},
-            "rangemode": "tozero",
-            "automargin": True,
-            "separatethousands": True,
-            "exponentformat": "none",
-        },
-    }
-
-
-def _band(span: PhaseSpan, index: int) -> dict[str, Any]:
-    return {
-        "type": "rect",
-        "layer": "below",
-        "xref": "x",
-        "yref": "paper",
-        "x0": span.start_s * 1000,
-        "x1": span.end_s * 1000,
-        "y0": 0,
-        "y1": 1,
-        "line": {"width": 0},
-        "fillcolor": "rgba(200,150,40,0.13)"
-        if span.warmup
-        else f"rgba(128,140,160,{0.13 if index % 2 else 0.04})",
-    }
-
-
-def _band_label(span: PhaseSpan, axis: TimeAxis) -> dict[str, Any]:
-    """Return the phase's name above its band, shortened to the band's width; the whole name on hover."""
-    name = phase_name(span.name, warmup=span.warmup)
-    shown_s = max(0.0, min(span.end_s, axis.end_s) - span.start_s)
-    room = int(shown_s / axis.end_s * _PLOT_WIDTH_PX / _CHARACTER_WIDTH_PX)
-    return {
-        "text": plotly_label(shortened(name, room)) if room > 1 else "",
-        "hovertext": plotly_label(name),
-        "showarrow": False,
-        "xref": "x",
-        "yref": "paper",
-        "x": (span.start_s + shown_s / 2) * 1000,
-        "y": 1,
-        "yanchor": "bottom",
-        "font": {"size": 11},
-    }

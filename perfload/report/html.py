@@ -16,14 +16,15 @@ from plotly.offline import get_plotlyjs
 
 from perfload.analysis.schema import Summary
 from perfload.model import RunRecord
-from perfload.report import figures, overview, series, stages, tables
+from perfload.report import causes, database, figures, overview, panels, series, stages, tables
+from perfload.report.drawing import Figure
 from perfload.report.escape import script_json
-from perfload.report.figures import Figure
 from perfload.report.markup import Markup, element, escaped, joined
 from perfload.report.prose import GLOSSARY, LEDES
 
 SECTIONS = {
     "thresholds": "Thresholds",
+    "cause": "What held it back",
     "load": "Load",
     "throughput": "Throughput",
     "latency": "Latency",
@@ -31,6 +32,8 @@ SECTIONS = {
     "stages": "Where the time goes",
     "generator": "Generator",
     "host": "Host",
+    "monitors": "Systems",
+    "database": "Database",
     "method": "Method",
 }
 """Anchor of each section and its name in the navigation."""
@@ -43,6 +46,8 @@ def render(record: RunRecord, summary: Summary) -> str:
     `series.MAX_BINS` seconds and wider bins above.
     """
     charts = figures.build(record) | {"stages": stages.figure(summary["stages"])}
+    watched = panels.build(record, series.time_axis(record))
+    charts |= watched
     plotly, script = get_plotlyjs(), _asset("report.js")
     return Template(_asset("report.html")).substitute(
         policy=_policy(plotly, script),
@@ -50,7 +55,7 @@ def render(record: RunRecord, summary: Summary) -> str:
             f"{overview.VERDICTS[summary['verdict']][0]} · {summary['target']['host']} · {summary['run_id']}"
         ),
         style=_asset("report.css"),
-        body=_body(record, summary, charts),
+        body=_body(record, summary, charts, list(watched)),
         figures=script_json({name: chart for name, chart in charts.items() if chart}),
         plotly=plotly,
         script=script,
@@ -71,12 +76,15 @@ def _policy(*scripts: str) -> str:
     )
 
 
-def _body(record: RunRecord, summary: Summary, charts: dict[str, Figure | None]) -> Markup:
+def _body(
+    record: RunRecord, summary: Summary, charts: dict[str, Figure | None], watched: list[str]
+) -> Markup:
     main = element(
         "main",
         overview.header(record, summary),
         _section("thresholds", overview.thresholds(summary)),
         overview.tiles(summary),
+        _section("cause", causes.section(summary["bottleneck"])),
         _load(summary, charts),
         _throughput(summary, charts),
         _latency(charts),
@@ -84,7 +92,8 @@ def _body(record: RunRecord, summary: Summary, charts: dict[str, Figure | None])
         _stages(summary, charts),
         _generator(record, summary, charts),
         _host(record, charts),
-        _other_monitors(record),
+        _monitors(record, charts, watched),
+        _database(summary),
         _method(record),
     )
     return joined([_navigation(summary), main])
@@ -208,14 +217,29 @@ def _host(record: RunRecord, charts: dict[str, Figure | None]) -> Markup:
     )
 
 
-def _other_monitors(record: RunRecord) -> Markup:
+def _monitors(record: RunRecord, charts: dict[str, Figure | None], watched: list[str]) -> Markup:
     shown_above = ("generator", "host")
     spreads = [spread for spread in series.reading_spreads(record) if spread.source not in shown_above]
     missing = [gap for gap in series.gaps(record) if gap.source not in shown_above]
     if not spreads and not missing:
-        return Markup()
-    body = tables.readings(spreads) if spreads else Markup()
-    return _section("monitors", body, tables.gaps(missing), title="Other monitors")
+        nothing = "No other monitor ran: perfload monitors lists those that could, and what each one needs."
+        return _section("monitors", tables.empty(nothing), title="The systems around it")
+    folded = element(
+        "details", element("summary", "All their readings"), element("div", tables.readings(spreads))
+    )
+    return _section(
+        "monitors",
+        *(_chart(charts, name, name, "") for name in watched),
+        tables.gaps(missing),
+        folded if spreads else Markup(),
+        title="The systems around it",
+    )
+
+
+def _database(summary: Summary) -> Markup:
+    body = database.section(summary["database"], summary["advice"])
+    nothing = "MongoDB's profiler was left as it is: mongodb.profile switches it on for a run."
+    return _section("database", body or tables.empty(nothing), title="Database operations and advice")
 
 
 def _method(record: RunRecord) -> Markup:

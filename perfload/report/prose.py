@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 LEDES = {
+    "cause": "The first resource at its limit when the system began to struggle, named only where the record "
+    "has the evidence. Held: what it did not fall below for three readings in a row.",
     "load": "Planned and started lie on each other when the generator kept up. Where started stays below, "
     "the system did not get the load that was asked for.",
     "throughput": "Requests that finished, over all generators, in the second in which they finished.",

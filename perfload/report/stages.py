@@ -8,8 +8,8 @@ from typing import Any
 from perfload.analysis.schema import Breakdown, RequestBreakdown, StagesSummary
 from perfload.analysis.stages import SETUP, share_percent
 from perfload.model import STAGES
+from perfload.report.drawing import Figure, rounded
 from perfload.report.escape import plotly_label, shortened
-from perfload.report.figures import Figure, rounded
 from perfload.report.markup import Column, Markup, Row, element, joined, numbers, table
 from perfload.report.overview import tile
 from perfload.report.palette import BLUE, GREEN, GREY, ORANGE, PINK, PURPLE

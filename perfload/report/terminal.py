@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from perfload.analysis.database_schema import Advice
 from perfload.analysis.schema import (
+    Bottleneck,
     FailureSummary,
     MetricSummary,
     PhaseSummary,
@@ -37,6 +39,8 @@ WIDE = 110
 """From this width on, tables show all of their columns."""
 
 TOP_FAILURES = 5
+MAX_EVIDENCE = 4
+MAX_ADVICE = 3
 
 _INDENT = "  "
 _RESET = "\x1b[0m"
@@ -73,6 +77,8 @@ class _Page:
             self._table("Requests", _REQUESTS, map(_request, _totals(summary))),
             self._failures(summary["failures"]),
             self._table("Metrics", _METRICS, map(_metric, summary["metrics"])),
+            self._cause(summary["bottleneck"]),
+            self._advice(summary["advice"]),
             self._notes(summary["notes"]),
         )
         return "\n\n".join("\n".join(block) for block in map(list, blocks) if block) + "\n"
@@ -104,6 +110,24 @@ class _Page:
         most = sorted(failures, key=lambda failure: -failure["count"])
         yield from self._table("Failures", _FAILURES, map(_failure, most[:TOP_FAILURES]))
         more = len(most) - TOP_FAILURES
+        if more > 0:
+            yield self._styled(f"{_INDENT}{count(more)} more in the report", "faint")
+
+    def _cause(self, found: Bottleneck) -> Iterator[str]:
+        if found["kind"] == "none":
+            return
+        yield self._styled("What held it back", "head")
+        yield from self._wrapped(found["conclusion"], first=_INDENT)
+        for words in found["evidence"][:MAX_EVIDENCE]:
+            yield from self._wrapped(words, first=f"{_INDENT}- ")
+
+    def _advice(self, advice: list[Advice]) -> Iterator[str]:
+        if advice:
+            yield self._styled("What to try", "head")
+        for piece in advice[:MAX_ADVICE]:
+            yield from self._wrapped(f"{piece['severity']}: {piece['title']}", first=f"{_INDENT}- ")
+            yield from self._wrapped(piece["command"], first=_INDENT * 3)
+        more = len(advice) - MAX_ADVICE
         if more > 0:
             yield self._styled(f"{_INDENT}{count(more)} more in the report", "faint")
 

@@ -4,7 +4,16 @@ import pytest
 
 from perfload.analysis.validity import MIN_ARRIVALS, SUSTAINED_READINGS, gaps, saturation, scenario_errors
 from perfload.histogram import Histogram
-from perfload.model import ArrivalWindow, Manifest, NodeRecord, PhaseSpan, Reading, RunRecord, Window
+from perfload.model import (
+    ArrivalWindow,
+    Manifest,
+    MetricWindow,
+    NodeRecord,
+    PhaseSpan,
+    Reading,
+    RunRecord,
+    Window,
+)
 
 MANIFEST = Manifest(
     run_id="run-1",
@@ -152,3 +161,32 @@ def test_everything_that_is_missing_is_named() -> None:
         "the load generator a did not deliver its last results: silent",
         "the load generator c did not deliver its last results: lost",
     ]
+
+
+def pieces(delays_us: list[int]) -> tuple[MetricWindow, ...]:
+    return (
+        MetricWindow("run-1", "local", 0, "Load", "read_delay", "ms", Histogram(delays_us)),
+        MetricWindow("run-1", "local", 0, "Load", "icl", "ms", Histogram([20_000] * len(delays_us))),
+    )
+
+
+def test_pieces_that_lie_in_sockets_longer_than_they_are_apart_blur_their_gaps() -> None:
+    assert saturation(RunRecord(MANIFEST, metrics=pieces([34_000] * 2 + [100] * 98))) == [
+        "the load generator read the pieces of answers late: 1 % of them lay 34 ms or longer in its sockets, "
+        "and they came 20 ms apart, so their gaps are blurred"
+    ]
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        pieces([34_000] + [100] * 99),
+        pieces([19_000] * 100),
+        pieces([34_000] * 99),
+        pieces([34_000] * 100)[:1],
+        pieces([34_000] * 100)[1:],
+        (),
+    ],
+)
+def test_pieces_that_were_read_in_time_do_not(metrics: tuple[MetricWindow, ...]) -> None:
+    assert saturation(RunRecord(MANIFEST, metrics=metrics)) == []

@@ -5,11 +5,22 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 
+from perfload.analysis.database_schema import (
+    Advice,
+    DatabaseSummary,
+    OperationPhase,
+    OperationSummary,
+    PlanStage,
+    PlanSummary,
+)
 from perfload.analysis.schema import (
     Arrivals,
+    Bottleneck,
     Breakdown,
     LagSpread,
+    PhaseStrain,
     RequestBreakdown,
+    ResourceUse,
     Spread,
     StagesSummary,
     StageSummary,
@@ -120,3 +131,86 @@ def _stage_times_us(rng: random.Random, window: Window) -> dict[str, float]:
         if rng.random() < 0.02:
             times["dns"] = rng.uniform(900, 6_000)
     return times
+
+
+NO_CAUSE = Bottleneck(
+    kind="none",
+    conclusion="Nothing: the system took the load without strain.",
+    evidence=[],
+    phases=[],
+    watched=[],
+)
+
+
+def cause(*, words: str = "", node: str = "db-1") -> Bottleneck:
+    """Return a bottleneck that was found; with `words`, in every free text."""
+    use = ResourceUse(
+        resource=words or "the disk on db-1",
+        node=node,
+        source=words or "host",
+        metric=words or "disk_busy_percent",
+        aspect="utilisation",
+        highest=97.4,
+        limit=90.0,
+        unit=words or "%",
+        full_since_s=41.0,
+    )
+    strain = words or "p95 rose to 812 ms, from 62 ms in the calmest part of the run"
+    return Bottleneck(
+        kind="resource",
+        conclusion=words or "The disk on db-1.",
+        evidence=[words or "The disk on db-1, disk_busy_percent 97.4 % (limit 90)."],
+        phases=[
+            PhaseStrain(phase=words or "Normal load", strain="", since_s=None, fullest=None),
+            PhaseStrain(phase=words or "Spike", strain=strain, since_s=40.0, fullest=use),
+        ],
+        watched=[words or "host on db-1"],
+    )
+
+
+NO_DATABASE = DatabaseSummary(operations=[], plans=[], notes=[])
+
+
+def database(*, words: str = "") -> DatabaseSummary:
+    """Return what a profiler saw; with `words`, in every free text."""
+    shape = words or "find {owner: =} sort {created_at: -1}"
+    operation = OperationSummary(
+        ns=words or "app.models",
+        op=words or "find",
+        shape=shape,
+        count=1_200,
+        total_ms=420_000.0,
+        mean_ms=350.0,
+        p95_ms=612.0,
+        max_ms=900.0,
+        share_percent=91.5,
+        examined_per_returned=2_512.0,
+        plan=words or "COLLSCAN",
+        collection_scans=1_200,
+        in_memory_sorts=1_200,
+        lock_wait_ms=3.0,
+        errors=0,
+        growth=4.2,
+        phases=[OperationPhase(phase=words or "Spike", count=900, mean_ms=410.0, share_percent=93.0)],
+    )
+    plan = PlanSummary(
+        ns=words or "app.models",
+        shape=shape,
+        stages=[PlanStage(depth=0, text=words or "SORT"), PlanStage(depth=1, text=words or "COLLSCAN")],
+        example=words or '{"find": "models", "filter": {"owner": "<string>"}}',
+    )
+    return DatabaseSummary(operations=[operation], plans=[plan], notes=[words or "Only slow operations."])
+
+
+def an_advice(*, words: str = "") -> Advice:
+    """Return a missing index; with `words`, in every free text."""
+    return Advice(
+        kind="missing_index",
+        severity="high",
+        ns=words or "app.models",
+        title=words or "app.models lacks an index",
+        evidence=[words or "1,200 operations read 2,512 documents for each one that they returned."],
+        phase=words or "Spike",
+        command=words or "db.models.createIndex({owner: 1, created_at: -1})",
+        operations=[words or "find {owner: =} sort {created_at: -1}"],
+    )

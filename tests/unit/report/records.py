@@ -40,7 +40,18 @@ from perfload.model import (
     StageWindow,
     Window,
 )
-from tests.unit.report.parts import NO_STAGES, arrivals_account, spread, stage_windows, stages_summary
+from tests.unit.report.parts import (
+    NO_CAUSE,
+    NO_DATABASE,
+    NO_STAGES,
+    an_advice,
+    arrivals_account,
+    cause,
+    database,
+    spread,
+    stage_windows,
+    stages_summary,
+)
 
 STARTED_AT_S = 1_767_225_600.0  # 2026-01-01 00:00:00 UTC
 RUN_ID = "20260101-000000-a1b2c3"
@@ -266,6 +277,9 @@ def five_phase_summary(**changes: object) -> Summary:
         ],
         metrics=[MetricSummary(metric="time_to_first_token", unit="ms", count=7_210, spread=spread(88.0))],
         stages=stages_summary(),
+        bottleneck=cause(),
+        database=database(),
+        advice=[an_advice()],
         nodes=[
             NodeSummary(
                 node=node,
@@ -364,6 +378,9 @@ def empty_summary() -> Summary:
         thresholds=[],
         metrics=[],
         stages=NO_STAGES,
+        bottleneck=NO_CAUSE,
+        database=NO_DATABASE,
+        advice=[],
         nodes=[],
     )
 
@@ -441,6 +458,9 @@ def hostile_summary() -> Summary:
         thresholds=rules,
         metrics=metrics,
         stages=StagesSummary(total=base["stages"]["total"], requests=parts),
+        bottleneck=cause(words=HOSTILE[0], node=HOSTILE[1]),
+        database=database(words=HOSTILE[0]),
+        advice=[an_advice(words=text) for text in HOSTILE],
         nodes=nodes,
         events=events,
     )

@@ -89,6 +89,7 @@ def test_sections_come_in_the_order_of_their_weight(page):
     ids = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
     assert ids == [
         "thresholds",
+        "cause",
         "load",
         "throughput",
         "latency",
@@ -97,6 +98,7 @@ def test_sections_come_in_the_order_of_their_weight(page):
         "generator",
         "host",
         "monitors",
+        "database",
         "method",
     ]
 
