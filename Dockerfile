@@ -8,10 +8,10 @@ FROM ${PYTHON} AS build
 WORKDIR /build
 COPY pyproject.toml README.md ./
 COPY perfload perfload
-# Every dependency has a wheel, so nothing is compiled. The environment gets no pip: it is finished.
-RUN pip wheel --no-cache-dir --wheel-dir wheels '.[target]' \
+# Nothing is compiled: every dependency has a wheel or is plain Python. The environment gets no pip: it is finished.
+RUN pip wheel --no-cache-dir --wheel-dir wheels '.[all]' \
     && python -m venv --without-pip /opt/perfload \
-    && pip --python /opt/perfload/bin/python install --no-cache-dir --no-index --find-links wheels 'perfload[target]'
+    && pip --python /opt/perfload/bin/python install --no-cache-dir --no-index --find-links wheels 'perfload[all]'
 
 FROM ${PYTHON}
 LABEL org.opencontainers.image.title="perfload" \
@@ -20,6 +20,8 @@ LABEL org.opencontainers.image.title="perfload" \
 ENV PATH=/opt/perfload/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
+# Where a note of what has to be put back at a database survives the container, beside the records.
+ENV XDG_STATE_HOME=/load/reports/.state
 # The records of runs are all that is ever written. A new volume at /load/reports takes over the owner.
 RUN groupadd --gid 10001 perfload \
     && useradd --uid 10001 --gid perfload --no-create-home --home-dir /load perfload \

@@ -10,13 +10,16 @@ from typing import Any
 import gevent
 
 from perfload.config import Config
+from perfload.errors import UsageError
 from perfload.load import manifest
 from perfload.load.cluster.master import MasterLink
 from perfload.load.interrupts import Interrupts
+from perfload.load.live import Live
 from perfload.load.node import Assignment, Node
 from perfload.load.preflight import Preflight
 from perfload.load.reporting import Reporting
 from perfload.load.run import Run, new_run_id
+from perfload.load.shape import digest
 from perfload.model import EndReason, Manifest
 from perfload.plan import Plan
 from perfload.shares import evenly
@@ -38,12 +41,16 @@ class Keeper:
         preflight: Preflight,
         interrupts: Interrupts,
         link: MasterLink | None = None,
+        *,
+        live: Live | None = None,
     ) -> None:
         self._environment = environment
         self._config = config
         self._preflight = preflight
         self._interrupts = interrupts
         self._link = link
+        self._live = live
+        """Whoever wants to know how a run goes looks here; None where nobody does."""
         self._reporting = Reporting()
         self._ticker: gevent.Greenlet | None = None
         self.run: Run | None = None
@@ -52,6 +59,12 @@ class Keeper:
     def is_busy(self) -> bool:
         """Whether a run is under way."""
         return self.run is not None
+
+    def check_start(self, host: str | None) -> None:
+        """Refuse a start from the web UI, at `host`, that would come to nothing."""
+        if self.run is not None and self.run.has_ended:
+            raise UsageError("the last run is still being stopped", hint="wait for its report")
+        self._preflight.check_start(host)
 
     def begin(self) -> Node | None:
         """Start a run: its record and its workers, or the node, which is returned, if there are none."""
@@ -62,9 +75,12 @@ class Keeper:
         plan = self._preflight.plan()
         record = self._describe(plan)
         run = self.run = Run(record, self._config, plan)
+        if self._live is not None:
+            self._live.begin(run, record, self._config.rules)
+            run.watch = self._live.take
         if plan is not None:
             self._environment.shape_class.is_over = self._is_over
-        node = self._spread(run, record, plan)
+        node = self._spread(run, self._terms(run, record, plan), record, plan)
         self._ticker = gevent.spawn(self._tick, run)
         logger.info("run %s has started; its record is %s", record.run_id, run.folder)
         return node
@@ -80,9 +96,8 @@ class Keeper:
             started_at_s=time.time() + lead_s,
         )
 
-    def _spread(self, run: Run, record: Manifest, plan: Plan | None) -> Node | None:
+    def _spread(self, run: Run, terms: Assignment, record: Manifest, plan: Plan | None) -> Node | None:
         """Hand the run out to the workers, or return the one node that makes all of its load."""
-        terms = self._terms(run, record)
         if self._link is not None:
             self._link.begin(run, terms, plan)
             return None
@@ -97,7 +112,7 @@ class Keeper:
             freezes_objects=self._config.freeze_objects,
         )
 
-    def _terms(self, run: Run, record: Manifest) -> Assignment:
+    def _terms(self, run: Run, record: Manifest, plan: Plan | None) -> Assignment:
         """Return the whole run as the share of one node."""
         return Assignment(
             run_id=record.run_id,
@@ -110,6 +125,7 @@ class Keeper:
             eras=(evenly((0,), 0.0),),
             time_scale=record.time_scale,
             shape=record.shape,
+            phases=digest(plan),
             allow=self._config.host_rules.allow,
         )
 
@@ -127,11 +143,18 @@ class Keeper:
             if run.breach and not stopping:
                 stopping = True
                 logger.error("aborting the run: %s", run.breach)
-                gevent.spawn(self._abort)
+                gevent.spawn(self._abort, run)
 
-    def _abort(self) -> None:
+    def abort(self, reason: str) -> bool:
+        """Have the run under way end, within a second; return whether there is one."""
+        if self.run is None:
+            return False
+        self.run.breach = self.run.breach or reason
+        return True
+
+    def _abort(self, run: Run) -> None:
         """End the load. A plan ends with its shape's next tick: two stops at once would clash in Locust."""
-        if self._preflight.plan() is not None:
+        if run.has_plan:
             return
         if self._environment.parsed_options and self._environment.parsed_options.headless:
             self._environment.runner.quit()
@@ -148,15 +171,21 @@ class Keeper:
 
     def stopped(self) -> None:
         """Close the record of the run and begin its report."""
-        run, self.run = self.run, None
-        if run is None:
-            return
+        if self.run is not None:
+            try:
+                self._close(self.run)
+            finally:
+                self.run = None
+
+    def _close(self, run: Run) -> None:
         if self._ticker is not None:
             self._ticker.kill(block=False)
         if self._link is not None:
             self._link.end()
         reason, note = self._end_of(run)
         run.close(reason, note)
+        if self._live is not None:
+            self._live.end(run.node_records())
         self._reporting.start(run.folder)
 
     def _end_of(self, run: Run) -> tuple[EndReason, str]:
@@ -164,7 +193,7 @@ class Keeper:
             return "interrupted", "stopped by a signal"
         if run.breach:
             return "aborted", run.breach
-        if self._preflight.plan() is None or run.finished:
+        if run.finished or not run.has_plan:
             return "finished", ""
         return "stopped", "stopped before its plan had ended"
 

@@ -23,16 +23,18 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from perfload.config import Config, load_config
 from perfload.errors import ExitCode, PerfloadError
-from perfload.load import web
+from perfload.load import web, web_tab
 from perfload.load.cluster import rpc
 from perfload.load.cluster.master import FINAL_DEADLINE_S, MasterLink
 from perfload.load.cluster.worker import ENDING
+from perfload.load.exposition import Exposition
 from perfload.load.interrupts import Interrupts, install_excepthook
 from perfload.load.keeper import Keeper
+from perfload.load.live import Live
 from perfload.load.node import Node
 from perfload.load.preflight import Preflight
 from perfload.load.shape import NoUsersDispatcher, PhasedShape
-from perfload.load.statistics import bucket_response_time
+from perfload.load.statistics import bucket_response_time, keep_no_copies
 from perfload.load.users import check_users
 from perfload.load.worker import Worker
 from perfload.options import STOP_TIMEOUT_S, add_options, config_flags
@@ -50,6 +52,8 @@ class Plugin:
         self._config: Config | None = None
         self._part: Keeper | Worker | None = None
         self._link: MasterLink | None = None
+        self._exposition: Exposition | None = None
+        self._ending: gevent.Greenlet | None = None
         self._interrupts = Interrupts()
 
     @property
@@ -101,18 +105,33 @@ class Plugin:
         preflight = Preflight(environment, config)
         preflight.check_shapes()
         preflight.check_rules()
+        preflight.check_monitors()
         if options.get("headless"):
             preflight.check_target()
             _quieten_tables(options)
         else:
             preflight.check_host()
-        self._link = MasterLink(runner) if isinstance(runner, MasterRunner) else None
+        self._link = None
+        if isinstance(runner, MasterRunner):
+            self._link = MasterLink(runner)
+            keep_no_copies(environment)
         if isinstance(environment.shape_class, PhasedShape):
             # Or Locust's master hears nobody for a second whenever a worker comes: it waits for "0 users".
             os.environ.setdefault("LOCUST_WAIT_FOR_WORKERS_REPORT_AFTER_RAMP_UP", "0")
-        self._part = Keeper(environment, config, preflight, self._interrupts, self._link)
-        if web_ui is not None:
-            web.guard(web_ui, preflight.check_start)
+        live = Live() if web_ui is not None or config.prometheus_port else None
+        self._part = Keeper(environment, config, preflight, self._interrupts, self._link, live=live)
+        if live is not None and config.prometheus_port:
+            self._exposition = Exposition(
+                live, bind=config.prometheus_bind, port=config.prometheus_port, workers=self._workers
+            )
+        if live is not None and web_ui is not None:
+            web.guard(web_ui, self._part.check_start)
+            web_tab.show(web_ui, live)
+
+    def _workers(self) -> int | None:
+        """Return how many workers are connected; None without a cluster."""
+        runner = self.environment.runner
+        return runner.worker_count if isinstance(runner, MasterRunner) else None
 
     def _make_dispatcher(self, worker_nodes: list[Any], user_classes: list[Any]) -> Any:
         from locust.dispatch import UsersDispatcher
@@ -141,6 +160,10 @@ class Plugin:
         if self._link is not None:
             self._link.join(client_id)
 
+    def abort(self, reason: str) -> bool:
+        """End the run under way for `reason`; return whether this process keeps it, and so can."""
+        return isinstance(self._part, Keeper) and self._part.abort(reason)
+
     # --- after the load
 
     def _on_test_stopping(self, **_: Any) -> None:
@@ -150,11 +173,19 @@ class Plugin:
             self._part.stopping()
 
     def _on_test_stop(self, **_: Any) -> None:
-        node, self.node = self.node, None
-        if node is not None:
-            node.finish()
-        if self._part is not None:
-            self._part.stopped()
+        # In a greenlet of its own: Locust kills whoever stops a run when a second stop, a Ctrl-C, comes.
+        if self._ending is None or self._ending.dead:
+            self._ending = gevent.spawn(self._end)
+        self._ending.join()
+
+    def _end(self) -> None:
+        try:
+            if self.node is not None:
+                self.node.finish()
+        finally:
+            self.node = None
+            if self._part is not None:
+                self._part.stopped()
 
     def _on_quitting(self, environment: Any, **_: Any) -> None:
         """End a run that is still going (Ctrl-C, SIGTERM), wait for its report and take its exit code."""
@@ -164,8 +195,9 @@ class Plugin:
             self._interrupts.received = True
             self._stop_runner()
         deadline_s = time.monotonic() + environment.stop_timeout + FINAL_DEADLINE_S
-        while self.node is not None and time.monotonic() < deadline_s:
-            gevent.sleep(0.05)  # the master's order to stop is being carried out, in another greenlet
+        while (self._part.is_busy or self.node is not None) and time.monotonic() < deadline_s:
+            gevent.sleep(0.05)  # another greenlet stops the run
+        self._on_test_stop()  # that may have been killed
         ended_s = time.monotonic()
         code = self._part.finish()
         if environment.parsed_options and environment.parsed_options.csv_prefix:

@@ -6,8 +6,9 @@ import logging
 import math
 import secrets
 import time
-from collections import Counter
-from collections.abc import Sequence
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,14 +21,37 @@ from perfload.load.node import Batch
 from perfload.load.progress import Progress
 from perfload.model import ArrivalWindow, EndReason, Manifest, NodeEvent, NodeRecord
 from perfload.monitors.process import SamplerProcess
+from perfload.monitors.selection import selected
 from perfload.plan import Plan
 from perfload.shares import Era, Seconds, given, lost
-from perfload.store import READINGS, RunWriter
+from perfload.store import OBSERVATIONS, READINGS, RunWriter
 from perfload.thresholds import breaches_now
 
 logger = logging.getLogger("perfload")
 
 PROGRESS_S = 2.0
+
+
+class ArrivalCounts:
+    """Arrivals by second, in as little room as they need: a run may take days, on a hundred nodes."""
+
+    def __init__(self) -> None:
+        self._first = 0
+        self._counts = array("L")
+
+    def add(self, second: int, arrivals: int) -> None:
+        """Count `arrivals` in `second`, which may come in any order."""
+        if not self._counts:
+            self._first = second
+        if second < self._first:
+            self._counts[0:0] = array("L", [0]) * (self._first - second)
+            self._first = second
+        self._counts.extend(array("L", [0]) * (second - self._first + 1 - len(self._counts)))
+        self._counts[second - self._first] += arrivals
+
+    def items(self) -> Iterator[tuple[int, int]]:
+        """Yield (second, arrivals) where there were any."""
+        return ((second, count) for second, count in enumerate(self._counts, self._first) if count)
 
 
 @dataclass(slots=True)
@@ -46,8 +70,23 @@ class NodeState:
     note: str = ""
     clock_offset_s: float | None = None
     clock_error_s: float | None = None
-    dealt_with: Counter[tuple[int, str]] = field(default_factory=Counter)
-    """(second, phase) -> arrivals that it started or dropped."""
+    has_declined: bool = False
+    """It takes no part, and has said so: nobody waits for its results."""
+    dealt_with: defaultdict[str, ArrivalCounts] = field(default_factory=lambda: defaultdict(ArrivalCounts))
+    """Phase -> arrivals that it started or dropped."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more is expected of it."""
+        return self.complete or self.has_declined
+
+    def dealt_with_by_second(self) -> Seconds:
+        """Return the arrivals that it started or dropped."""
+        return {
+            (second, phase): count
+            for phase, counts in self.dealt_with.items()
+            for second, count in counts.items()
+        }
 
 
 class Run:
@@ -71,7 +110,9 @@ class Run:
         self._progress = Progress(manifest.phases)
         self._next_line_s = PROGRESS_S
         self._problem = ""
-        self._given: dict[int, Seconds] = {}
+        self._given: dict[int, Seconds] | None = None
+        self.watch: Callable[[Batch], None] | None = None
+        """Told of everything that nodes deliver."""
         self._sampler = self._start_sampler(config)
 
     @property
@@ -80,10 +121,16 @@ class Run:
         return self._writer.folder
 
     def _start_sampler(self, config: Config) -> SamplerProcess | None:
-        if not config.monitor_host:
+        monitors = selected(config.monitoring, config.settings)
+        if not monitors:
             return None
         return SamplerProcess.start(
-            self.folder / READINGS, node="generator-host", interval_s=config.monitor_interval_s
+            self.folder / READINGS,
+            observations=self.folder / OBSERVATIONS,
+            node="generator-host",
+            interval_s=config.monitoring.interval_s,
+            monitors=monitors,
+            environment=config.monitoring.environment(config.settings),
         )
 
     def expect(self, node: str, index: int, joined_s: float = 0.0) -> None:
@@ -102,9 +149,11 @@ class Run:
         state.last_second = max([state.last_second, *(window.second for window in batch.windows)])
         for window in batch.windows:
             if isinstance(window, ArrivalWindow):
-                state.dealt_with[window.second, window.phase] += window.lag.count + window.dropped
+                state.dealt_with[window.phase].add(window.second, window.lag.count + window.dropped)
         self._live.add(batch.windows)
         self._progress.add(batch.windows, batch.readings)
+        if self.watch is not None:
+            self.watch(batch)
         self._report_problem(self._writer.append(batch.windows, batch.readings))
 
     def _leave(self, state: NodeState, now_s: float) -> None:
@@ -116,6 +165,11 @@ class Run:
         state = self.nodes[node]
         state.is_lost = True
         self._leave(state, now_s - silent_s)
+
+    def decline(self, node: str, why: str) -> None:
+        """Note that `node` takes no part in this run, which is incomplete without it."""
+        state = self.nodes[node]
+        state.has_declined, state.note = True, why
 
     def find(self, node: str, offset_s: float, error_s: float) -> None:
         """Note a sign of life of `node`, and what it knows of its clock by now."""
@@ -155,19 +209,24 @@ class Run:
             return False
         after_s = self.clock.now_s() - self._plan.duration_s
         nodes = self.nodes.values()
-        waiting = [state for state in nodes if not (state.idle or state.complete or state.is_lost)]
+        waiting = [state for state in nodes if not (state.idle or state.is_lost or state.is_done)]
         self.finished = after_s >= 0 and (not waiting or after_s >= self.drain_s)
         return self.finished
 
     @property
     def is_complete(self) -> bool:
         """Whether every node has delivered its last results."""
-        return all(state.complete for state in self.nodes.values())
+        return all(state.is_done for state in self.nodes.values())
 
     @property
     def waits_for_present(self) -> bool:
         """Whether a node that is there has still to deliver its last results."""
-        return any(not (state.complete or state.is_lost) for state in self.nodes.values())
+        return any(not (state.is_done or state.is_lost) for state in self.nodes.values())
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether there is a plan to carry out; without one, the load goes on until somebody ends it."""
+        return self._plan is not None
 
     @property
     def has_ended(self) -> bool:
@@ -186,7 +245,7 @@ class Run:
         if self._sampler is not None:
             self._sampler.stop()
         try:
-            self._writer.close(reason, ended_at_s=ended_at_s, nodes=self._node_records(), note=note)
+            self._writer.close(reason, ended_at_s=ended_at_s, nodes=self.node_records(), note=note)
         except RecordError as error:
             logger.error("%s", error)
 
@@ -196,6 +255,9 @@ class Run:
             return
         phases = [span.name for span in self._plan.spans]
         self._given = given(self._plan.schedule(), eras, phases, self._load_end_s())
+        for state in self.nodes.values():
+            if not state.complete:  # what it did after its last report is lost, whatever became of it
+                state.away_since_s = min(state.away_since_s, state.last_second + 1)
 
     def _load_end_s(self) -> float:
         """Return the second of the run at which its load ended; infinite if its plan was carried out."""
@@ -203,11 +265,12 @@ class Run:
             return math.inf
         return self._load_ended_at_s - self.clock.started_at_s
 
-    def _node_records(self) -> Sequence[NodeRecord]:
+    def node_records(self) -> Sequence[NodeRecord]:
+        """Return what is known by now of every load generator."""
         return [self._node_record(name, state) for name, state in self.nodes.items()]
 
     def _node_record(self, name: str, state: NodeState) -> NodeRecord:
-        its = self._given.get(state.index, {})
+        its = (self._given or {}).get(state.index, {})
         return NodeRecord(
             name,
             state.index,
@@ -216,7 +279,7 @@ class Run:
             state.note or self._what_is_missing(state),
             joined_s=round(state.joined_s, 3),
             left_s=None if state.left_s is None else round(state.left_s, 3),
-            given=sum(its.values()) if self._given else None,
+            given=None if self._given is None else sum(its.values()),
             lost=self._lost(state, its),
             clock_offset_ms=_milliseconds(state.clock_offset_s),
             clock_error_ms=_milliseconds(state.clock_error_s),
@@ -227,7 +290,7 @@ class Run:
         end_s = self._load_end_s()
         own, dealt = (
             {key: count for key, count in counts.items() if key[0] + 1 <= end_s}
-            for counts in (its, state.dealt_with)
+            for counts in (its, state.dealt_with_by_second())
         )
         missing = lost(own, dealt).items() if state.away_since_s < math.inf else ()
         return tuple((at, phase, count) for (at, phase), count in missing if at >= int(state.away_since_s))

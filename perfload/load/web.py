@@ -24,7 +24,7 @@ def guard(web_ui: Any, check_start: Callable[[str | None], None]) -> None:
     from flask import jsonify, make_response, request
 
     def refuse() -> Any:
-        if not _is_own_host(request.host, web_ui.host):
+        if not is_own_host(request.host, web_ui.host):
             return make_response("perfload: this is not the web UI's address", 403)
         if not _is_same_origin(request.headers.get("Origin"), request.host):
             return make_response("perfload: this page may not control the load test", 403)
@@ -39,7 +39,7 @@ def guard(web_ui: Any, check_start: Callable[[str | None], None]) -> None:
     web_ui.app.before_request(refuse)
 
 
-def _is_own_host(host: str, listens_on: str) -> bool:
+def is_own_host(host: str, listens_on: str) -> bool:
     """Say whether a request for `host` means this UI; every name does if it listens on all addresses."""
     name = urlsplit(f"//{host}").hostname or ""
     return listens_on in ANY_ADDRESS or name in (listens_on, "localhost", "127.0.0.1", "::1")

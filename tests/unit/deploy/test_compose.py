@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -187,13 +188,75 @@ def test_grafana_has_a_password_and_no_strangers():
     assert environment["GF_USERS_ALLOW_SIGN_UP"] == "false"
 
 
-def test_prometheus_scrapes_nothing_that_is_not_there():
-    (job,) = yaml.safe_load(text("monitoring/prometheus.yml"))["scrape_configs"]
-    assert job["static_configs"] == [{"targets": ["localhost:9090"]}]
+def scrape_jobs():
+    jobs = yaml.safe_load(text("monitoring/prometheus.yml"))["scrape_configs"]
+    return {job["job_name"]: job for job in jobs}
+
+
+def mounts(name):
+    """Return where the paths of the checkout are in a service, by path."""
+    volumes = (volume.split(":") for volume in SERVICES[name]["volumes"])
+    return {source.removeprefix("./"): target for source, target, *_ in volumes if source.startswith("./")}
+
+
+def test_prometheus_reaches_the_master_where_it_listens():
+    (target,) = scrape_jobs()["perfload"]["static_configs"][0]["targets"]
+    alias, _, port = target.partition(":")
+    assert SERVICES["master"]["networks"]["load"]["aliases"] == [alias]
+    assert "load" in SERVICES["prometheus"]["networks"]
+    assert f"load=$$(address {alias})" in SERVICES["master"]["command"][-1]
+    assert 'export PERFLOAD_PROMETHEUS_BIND="$${load}"' in SERVICES["master"]["command"][-1]
+    assert f"# PERFLOAD_PROMETHEUS_PORT={port}\n" in text(".env.example")
+    assert "ports" not in SERVICES["prometheus"]
+
+
+def test_prometheus_finds_its_rules_and_the_agents():
+    config = yaml.safe_load(text("monitoring/prometheus.yml"))
+    places = mounts("prometheus")
+    assert places["monitoring/prometheus.yml"] == "/etc/prometheus/prometheus.yml"
+    (agents,) = scrape_jobs()["perfload-agents"]["file_sd_configs"][0]["files"]
+    for pattern in (*config["rule_files"], agents):
+        folder = f"monitoring/{pattern.partition('/')[0]}"
+        assert places[folder] == f"/etc/prometheus/{folder.removeprefix('monitoring/')}"
+        assert list(ROOT.glob(f"monitoring/{pattern}"))
+
+
+def test_the_token_of_the_agents_stays_out_of_git():
+    assert scrape_jobs()["perfload-agents"]["authorization"] == {"credentials_file": "agents/token"}
+    assert "token" in text("monitoring/agents/.gitignore").splitlines()
+
+
+def test_no_agent_is_scraped_that_nobody_named():
+    assert yaml.safe_load(text("monitoring/agents/agents.yml")) == []
 
 
 def test_grafana_asks_the_prometheus_of_the_file():
     folder = "monitoring/grafana/provisioning/datasources"
     (source,) = yaml.safe_load(text(f"{folder}/prometheus.yml"))["datasources"]
     assert source["url"] == "http://prometheus:9090"
-    assert f"./{folder}:/etc/grafana/provisioning/datasources:ro" in SERVICES["grafana"]["volumes"]
+    assert mounts("grafana")[folder] == "/etc/grafana/provisioning/datasources"
+
+
+def test_grafana_finds_its_dashboard():
+    folder = "monitoring/grafana/provisioning/dashboards"
+    (provider,) = yaml.safe_load(text(f"{folder}/perfload.yml"))["providers"]
+    places = mounts("grafana")
+    assert places[folder] == "/etc/grafana/provisioning/dashboards"
+    assert places["monitoring/grafana/dashboards"] == provider["options"]["path"]
+
+
+def test_every_panel_asks_the_data_source_that_is_there_and_has_a_place_of_its_own():
+    sources = text("monitoring/grafana/provisioning/datasources/prometheus.yml")
+    (source,) = yaml.safe_load(sources)["datasources"]
+    panels = json.loads(text("monitoring/grafana/dashboards/perfload.json"))["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    asked = {target["datasource"]["uid"] for panel in panels for target in panel.get("targets", ())}
+    assert asked == {source["uid"]}
+    cells = [
+        (panel["gridPos"]["x"] + x, panel["gridPos"]["y"] + y)
+        for panel in panels
+        for x in range(panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["h"])
+    ]
+    assert len(set(cells)) == len(cells)
+    assert max(x for x, _ in cells) == 23
