@@ -3,23 +3,35 @@
 Takes about 70 seconds: the 65-minute test with its durations divided by 60, at the true arrival rates. The
 target is perfload's own, on a free port of this machine, and is stopped at the end.
 
+A MongoDB and a Redis are used where MONGODB_URL and REDIS_URL name them, else where they answer on their
+default ports of this machine: the target then keeps its data there, in a database of its own that must be
+empty (perfload_demo) and below keys of its own (perfload_target:), and deletes both at the end. Without them
+it keeps everything in memory.
+
     perfload demo
     perfload demo --time-scale 240      about 20 seconds
+    perfload demo --embedded            whatever servers there are
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from perfload.child import child_environment
 from perfload.cli.run import find, locust_command
-from perfload.errors import ExitCode
+from perfload.config import Config, load_config
+from perfload.errors import ExitCode, PerfloadError
+from perfload.seeding import probe
 from perfload.target.process import TargetProcess
 
 TIME_SCALE = 60.0
+DATABASE = "perfload_demo"
+DEFAULT_URLS = {"MONGODB_URL": "mongodb://127.0.0.1:27017", "REDIS_URL": "redis://127.0.0.1:6379"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,17 +43,49 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="divide the durations of the phases by N (default: 60)",
     )
+    parser.add_argument(
+        "--embedded", action="store_true", help="keep the target's data in memory, whatever servers there are"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demonstration; returns the exit code of the run."""
     scenario, shape = find("ai_models", Path("locustfiles")), find("load_test", Path("shapes"))
-    with TargetProcess() as target:
+    found = (
+        {}
+        if arguments.embedded
+        else _servers(load_config(directory=Path.cwd(), environ=os.environ, flags={}))
+    )
+    options = [option for name, option in _OPTIONS.items() if name in found]
+    with TargetProcess(*options, environment=found) as target:
         print(f"The target listens on {target.url}; it is perfload's own and will be stopped at the end.")
-        options = ["--host", target.url, "--time-scale", f"{arguments.time_scale:g}"]
-        command = locust_command(scenario, shape, options)
+        locust_options = ["--host", target.url, "--time-scale", f"{arguments.time_scale:g}"]
+        command = locust_command(scenario, shape, locust_options)
         print(f"Running: {' '.join(['locust', *command[3:]])}\n", flush=True)
-        return _wait(subprocess.Popen(command, env=child_environment()))
+        return _wait(subprocess.Popen(command, env=child_environment(found)))
+
+
+_OPTIONS = {"MONGODB_URL": "--mongodb", "REDIS_URL": "--redis"}
+
+
+def _servers(config: Config) -> dict[str, str]:
+    """Return the addresses of the servers that the demonstration may use, by variable; tell of each."""
+    found: dict[str, str] = {}
+    looks: tuple[tuple[str, Callable[[str], probe.Server]], ...] = (
+        ("MONGODB_URL", lambda url: probe.mongodb(url, config.host_rules, DATABASE)),
+        ("REDIS_URL", lambda url: probe.redis(url, config.host_rules)),
+    )
+    for variable, look in looks:
+        given = config.settings.get(variable, "")
+        try:
+            server = look(given or DEFAULT_URLS[variable])
+        except PerfloadError as error:
+            if given:
+                print(f"Not used, {variable}: {error.message}")
+            continue
+        found[variable] = server.url
+        print(f"The target keeps {server.what}, and deletes it at the end.")
+    return found
 
 
 def _wait(locust: subprocess.Popen[bytes]) -> int:

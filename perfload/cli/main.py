@@ -11,16 +11,20 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import perfload
-from perfload.cli import cluster, demo, output, plan, report, run, target
+from perfload.cli import agent, cluster, demo, doctor, monitors, output, plan, report, run, seed, target
 from perfload.errors import ExitCode, PerfloadError
 
 VERBS: dict[str, ModuleType] = {
     "demo": demo,
     "run": run,
     "target": target,
+    "seed": seed,
+    "agent": agent,
+    "monitors": monitors,
     "report": report,
     "plan": plan,
     "cluster": cluster,
+    "doctor": doctor,
 }
 
 EXIT_CODES = """exit codes:

@@ -105,6 +105,8 @@ class HttpUser(User):
 def check_users(user_classes: Iterable[type[User]]) -> None:
     """Raise `UsageError` if no user of one of these classes could be made; called before the load."""
     for user_class in user_classes:
+        if hasattr(user_class, "perfload_check"):
+            user_class.perfload_check()
         if not issubclass(user_class, HttpUser):
             continue
         try:

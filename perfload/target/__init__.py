@@ -13,11 +13,13 @@ from perfload.errors import UsageError
 REQUIRED_PACKAGES = ("httptools", "jwt", "uvicorn")
 
 
-def require_extra(packages: Iterable[str] = REQUIRED_PACKAGES) -> None:
-    """Raise `UsageError` with the command to run, unless the target's optional packages can be imported."""
+def require_extra(
+    packages: Iterable[str] = REQUIRED_PACKAGES, *, extra: str = "target", what: str = "the target"
+) -> None:
+    """Raise `UsageError` with the command to run, unless the optional packages of `what` can be imported."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"the target needs packages that are not installed: {', '.join(missing)}",
-            hint="pip install 'perfload[target]'",
+            f"{what} needs packages that are not installed: {', '.join(missing)}",
+            hint=f"pip install 'perfload[{extra}]'",
         )

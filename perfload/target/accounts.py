@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from perfload.dataset import read_rows
 from perfload.errors import UsageError
@@ -39,6 +39,16 @@ BUILT_IN_ROWS: tuple[Mapping[str, str], ...] = tuple(
     {"email": email, "password": _BUILT_IN_PASSWORD} for email in _BUILT_IN_EMAILS
 )
 """The rows of `data/test_data.csv`, for an installed package, which comes without that folder."""
+
+
+class Directory(Protocol):
+    """Where accounts are looked up."""
+
+    async def log_in(self, email: str, password: str) -> Account | None:
+        """Return the account with this address and password, or None."""
+
+    async def find(self, email: str) -> Account | None:
+        """Return the account with this address, or None."""
 
 
 class Accounts:
@@ -86,16 +96,19 @@ class Accounts:
             hint="write admin or user; left blank, it is admin for addresses that start with admin",
         )
 
-    def log_in(self, email: str, password: str) -> Account | None:
-        """Return the account with this address and password, or None."""
-        account = self.find(email)
+    async def log_in(self, email: str, password: str) -> Account | None:
+        """See `Directory.log_in`."""
+        account = await self.find(email)
         if account is None or not hmac.compare_digest(account.password.encode(), password.encode()):
             return None
         return account
 
-    def find(self, email: str) -> Account | None:
-        """Return the account with this address, or None."""
+    async def find(self, email: str) -> Account | None:
+        """See `Directory.find`."""
         return self._by_email.get(email.casefold())
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._by_email.values())
 
     def __len__(self) -> int:
         return len(self._by_email)

@@ -1,15 +1,16 @@
 """The API of the target: login, and the AI models that a user may list, test and, as administrator, change.
 
-Handlers are plain functions of the request: what takes time (latency, faults) is in `middleware`.
+Handlers are functions of the request that wait for the stores only: what else takes time (latency, faults) is
+in `middleware`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-from perfload.target.accounts import Account, Accounts
+from perfload.target.accounts import Account, Directory
 from perfload.target.asgi import (
     ClientGone,
     HttpError,
@@ -22,14 +23,16 @@ from perfload.target.asgi import (
     read_body,
     send_response,
 )
-from perfload.target.repository import AiModel, DuplicateModel, ModelRepository
+from perfload.target.repository import AiModel, DuplicateModel, ModelRepository, StoreUnavailable
 from perfload.target.routes import allowed_methods, find
 from perfload.target.schema import Fields
-from perfload.target.tokens import InvalidToken, TokenIssuer
+from perfload.target.sessions import Sessions, TooManyRequests
+from perfload.target.tokens import InvalidToken
 
 logger = logging.getLogger(__name__)
 
 _CHALLENGE = ((b"www-authenticate", b"Bearer"),)
+_RETRY = ((b"retry-after", b"1"),)
 _IDENTIFIER = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 _IDENTIFIER_RULE = "1 to 128 letters, digits, dots, dashes or underscores, a letter or digit first"
 _DEFAULT_SCORE = 50.0
@@ -41,16 +44,17 @@ class Api:
     def __init__(
         self,
         *,
-        accounts: Accounts,
-        tokens: TokenIssuer,
+        accounts: Directory,
+        sessions: Sessions,
         repository: ModelRepository,
         clock: Callable[[], float],
     ) -> None:
         self._accounts = accounts
-        self._tokens = tokens
+        self._sessions = sessions
         self._repository = repository
         self._clock = clock
-        self._handlers: dict[str, Callable[[Request], Response]] = {
+        self._told: set[str] = set()
+        self._handlers: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "login": self._login,
             "me": self._me,
             "available": self._available,
@@ -69,6 +73,8 @@ class Api:
             response = error.response()
         except ClientGone:
             return
+        except StoreUnavailable as error:
+            response = self._no_answer(str(error))
         except Exception:
             logger.exception("%s %s failed", scope["method"], scope["path"])
             response = json_response({"detail": "internal error"}, HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -80,85 +86,86 @@ class Api:
             raise _no_route(scope["path"])
         route, parameter = found
         body = await read_body(receive) if scope["method"] == "POST" else b""
-        return self._handlers[route.endpoint](Request(dict(scope["headers"]), body, parameter))
+        return await self._handlers[route.endpoint](Request(dict(scope["headers"]), body, parameter))
 
-    def _login(self, request: Request) -> Response:
+    async def _login(self, request: Request) -> Response:
         fields = Fields(request.body)
         email, password = fields.text("email"), fields.text("password")
         fields.check()
-        account = self._accounts.log_in(email, password)
+        account = await self._accounts.log_in(email, password)
         if account is None:
             raise HttpError(HTTPStatus.UNAUTHORIZED, "wrong email or password", _CHALLENGE)
-        token = self._tokens.issue(account.email, self._clock())
+        token = await self._sessions.open(account.email, self._clock())
         return json_response(
-            {"access_token": token, "token_type": "bearer", "expires_in": self._tokens.lifetime_s}
+            {"access_token": token, "token_type": "bearer", "expires_in": self._sessions.lifetime_s}
         )
 
-    def _me(self, request: Request) -> Response:
-        account = self._account(request)
+    async def _me(self, request: Request) -> Response:
+        account = await self._account(request)
         return json_response({"email": account.email, "role": account.role})
 
-    def _available(self, request: Request) -> Response:
-        self._account(request)
-        return json_response([model.as_json() for model in self._repository.all()])
+    async def _available(self, request: Request) -> Response:
+        account = await self._account(request)
+        models = await self._repository.available(account.email)
+        return json_response([model.as_json() for model in models])
 
-    def _test_connection(self, request: Request) -> Response:
-        self._account(request)
+    async def _test_connection(self, request: Request) -> Response:
+        account = await self._account(request)
         fields = Fields(request.body)
         model_id = fields.text("model_id")
         fields.check()
-        model = self._repository.get(model_id)
+        model = await self._repository.get(model_id)
         if model is None:
             raise _no_model(model_id)
-        self._repository.record_test(model_id)
+        await self._repository.record_test(model_id, account.email)
         return json_response({"model_id": model_id, "provider": model.provider, "status": "connected"})
 
-    def _performance_metrics(self, request: Request) -> Response:
-        self._account(request)
-        metrics = [
-            {
-                "model_id": model.model_id,
-                "connection_tests": self._repository.tests_of(model.model_id),
-                "quality_score": model.quality_score,
-                "speed_score": model.speed_score,
-                "reliability_score": model.reliability_score,
-            }
-            for model in self._repository.all()
-        ]
+    async def _performance_metrics(self, request: Request) -> Response:
+        account = await self._account(request)
+        metrics = await self._repository.metrics(account.email)
         return json_response({"total_models": len(metrics), "models": metrics})
 
-    def _create(self, request: Request) -> Response:
-        self._administrator(request)
+    async def _create(self, request: Request) -> Response:
+        account = await self._administrator(request)
         model = _model_from(request.body)
         try:
-            self._repository.add(model)
+            await self._repository.add(model, account.email)
         except DuplicateModel as error:
             raise HttpError(HTTPStatus.CONFLICT, f"model {model.model_id} exists already") from error
         return json_response(model.as_json(), HTTPStatus.CREATED)
 
-    def _delete(self, request: Request) -> Response:
-        self._administrator(request)
-        if not self._repository.remove(request.parameter):
+    async def _delete(self, request: Request) -> Response:
+        await self._administrator(request)
+        if not await self._repository.remove(request.parameter):
             raise _no_model(request.parameter)
         return json_response({"model_id": request.parameter, "deleted": True})
 
-    def _health(self, request: Request) -> Response:
+    async def _health(self, request: Request) -> Response:
         return json_response({"status": "ok"})
 
-    def _account(self, request: Request) -> Account:
+    def _no_answer(self, reason: str) -> Response:
+        """Return a 503; each reason is logged once, not once per request."""
+        if reason not in self._told:
+            self._told.add(reason)
+            logger.error("a store gives no answer: %s", reason)
+        return json_response({"detail": f"no answer from a store: {reason}"}, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def _account(self, request: Request) -> Account:
         scheme, _, token = request.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise HttpError(HTTPStatus.UNAUTHORIZED, "not authenticated", _CHALLENGE)
         try:
-            account = self._accounts.find(self._tokens.subject(token.strip(), self._clock()))
+            account = await self._accounts.find(await self._sessions.subject(token.strip(), self._clock()))
         except InvalidToken as error:
             raise HttpError(HTTPStatus.UNAUTHORIZED, str(error), _CHALLENGE) from error
+        except TooManyRequests as error:
+            raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, "too many requests", _RETRY) from error
         if account is None:
             raise HttpError(HTTPStatus.UNAUTHORIZED, "no such account", _CHALLENGE)
         return account
 
-    def _administrator(self, request: Request) -> Account:
-        account = self._account(request)
+    async def _administrator(self, request: Request) -> Account:
+        account = await self._account(request)
         if account.role != "admin":
             raise HttpError(HTTPStatus.FORBIDDEN, "only an administrator may do this")
         return account

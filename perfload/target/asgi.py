@@ -79,8 +79,8 @@ async def send_response(send: Send, response: Response) -> None:
     await send({"type": "http.response.body", "body": response.body, "more_body": False})
 
 
-async def read_body(receive: Receive) -> bytes:
-    """Return the whole request body; raises `ClientGone`, or `HttpError` 413 above `MAX_BODY_BYTES`."""
+async def read_body(receive: Receive, limit_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """Return the whole request body; raises `ClientGone`, or `HttpError` 413 above `limit_bytes`."""
     parts: list[bytes] = []
     size = 0
     while True:
@@ -89,8 +89,8 @@ async def read_body(receive: Receive) -> bytes:
             raise ClientGone
         part = message.get("body", b"")
         size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is above {MAX_BODY_BYTES} bytes")
+        if size > limit_bytes:
+            raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is above {limit_bytes} bytes")
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
+from perfload.config import load_config
 from perfload.errors import ExitCode, UsageError
-from perfload.target import require_extra
+from perfload.target import plants, require_extra
+from perfload.target.ai import settings as ai
 from perfload.target.faults import FAULT_NAMES, Faults
 from perfload.target.latency import DEFAULTS, parse_latencies
 from perfload.target.process import READY_PREFIX
 from perfload.units import parse_duration_s
 
+if TYPE_CHECKING:
+    from perfload.target.stores import Backends
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the target's options to `parser`; their values stay text until `run` reads them."""
     _add_server(parser.add_argument_group("server"))
+    _add_stores(
+        parser.add_argument_group(
+            "stores",
+            "In memory unless said otherwise. Without a URL, that of MONGODB_URL or REDIS_URL is taken, from "
+            ".env.performance or the environment. One with a password belongs there: a command line is seen "
+            "by every user of the machine.",
+        )
+    )
     _add_latency(parser.add_argument_group("latency"))
+    ai.add_options(parser.add_argument_group("AI APIs", ai.DESCRIPTION))
     _add_faults(
         parser.add_argument_group(
             "faults",
@@ -43,13 +59,16 @@ def run(arguments: argparse.Namespace, *, out: TextIO, err: TextIO) -> int:
         out.write(f"{READY_PREFIX}{url}\n")
         out.flush()
 
+    faults = _faults_from(arguments)
     options = TargetOptions(
         host=arguments.bind,
         port=arguments.port,
         accounts=arguments.accounts,
         latencies={} if arguments.no_latency else parse_latencies(arguments.latency),
         seed=arguments.seed,
-        faults=_faults_from(arguments),
+        faults=faults,
+        backends=_backends(arguments, faults.planted),
+        ai=ai.read(arguments, os.environ),
         token_lifetime_s=_token_lifetime_s(arguments.token_lifetime),
         stop_with_stdin=arguments.stop_with_stdin,
     )
@@ -61,6 +80,64 @@ def run(arguments: argparse.Namespace, *, out: TextIO, err: TextIO) -> int:
 def _faults_from(arguments: argparse.Namespace) -> Faults:
     given = {name: getattr(arguments, name) for name in FAULT_NAMES}
     return Faults.parse({name: value for name, value in given.items() if value is not None})
+
+
+def _backends(arguments: argparse.Namespace, planted: tuple[str, ...]) -> Backends:
+    from perfload.target.stores import Backends  # it needs the extra
+
+    settings: Mapping[str, str] = {}
+    if "" in (arguments.mongodb, arguments.redis):
+        settings = load_config(directory=Path.cwd(), environ=os.environ, flags={}).settings
+    for option in ("mongodb_pool", "documents"):
+        if getattr(arguments, option) is not None and arguments.mongodb is None:
+            raise UsageError(f"--{option.replace('_', '-')} needs --mongodb")
+    if arguments.rate_limit and arguments.redis is None:
+        raise UsageError("--rate-limit needs --redis", hint="limits are kept in Redis")
+    redis_url = _address(arguments.redis, "redis", settings)
+    if arguments.mongodb is None:
+        plants.check_mongodb(planted)
+        return Backends(redis_url=redis_url, rate_limit=arguments.rate_limit)
+    require_extra(("pymongo",), extra="mongodb", what="--mongodb")
+    from perfload.target import mongodb
+
+    pool = arguments.mongodb_pool
+    if pool is None and plants.SMALL_POOL in planted:
+        pool = plants.POOL_SIZE
+    without = {"owner_created_status"} if plants.MISSING_INDEX in planted else set()
+    options = mongodb.MongoOptions(
+        url=_address(arguments.mongodb, "mongodb", settings),
+        pool=pool,
+        documents=arguments.documents or mongodb.DEFAULT_DOCUMENTS,
+        seed=arguments.seed,
+        without_index=frozenset(without),
+    )
+    return Backends(mongodb=options, redis_url=redis_url, rate_limit=arguments.rate_limit)
+
+
+def _address(given: str | None, name: str, settings: Mapping[str, str]) -> str:
+    """Return the URL after `--name` or, given none, that of the settings; "" without the option."""
+    variable = f"{name.upper()}_URL"
+    if given is None:
+        return ""
+    if not given:
+        if variable not in settings:
+            raise UsageError(f"--{name} names no URL and {variable} is not set")
+        return settings[variable]
+    # From the last @ on: a password that is not escaped may hold others.
+    login = given.partition("://")[2].rpartition("@")[0]
+    if ":" in login:
+        raise UsageError(
+            f"--{name} has a password in it, which every user of this machine could read",
+            hint=f"set {variable} in .env.performance or the environment, and pass --{name} alone",
+        )
+    return given
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def _token_lifetime_s(text: str) -> float:
@@ -102,6 +179,34 @@ def _add_server(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def _add_stores(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--mongodb",
+        metavar="URL",
+        nargs="?",
+        const="",
+        help="keep users, models and metrics in a MongoDB: in the database of the URL, else perfload_target. "
+        "It has to be empty, is filled at the start, and what was put in is deleted at the end",
+    )
+    group.add_argument(
+        "--mongodb-pool", metavar="N", type=_positive, help="connections to it at a time (default: 100)"
+    )
+    group.add_argument(
+        "--documents", metavar="N", type=_positive, help="documents to fill it with (default: 50000)"
+    )
+    group.add_argument(
+        "--redis", metavar="URL", nargs="?", const="", help="keep sessions and rate limits in a Redis"
+    )
+    group.add_argument(
+        "--rate-limit",
+        metavar="N",
+        type=int,
+        default=0,
+        help="requests a second of one session, above which it is answered 429; with --redis only (default: "
+        "0, they are counted and nobody is limited)",
+    )
+
+
 def _add_latency(group: argparse._ArgumentGroup) -> None:
     defaults = ", ".join(
         f"{name}={value.median_s * 1000:g}ms/{value.sigma:g}" for name, value in DEFAULTS.items()
@@ -136,3 +241,10 @@ def _add_faults(group: argparse._ArgumentGroup) -> None:
         ("--refuse", "SPAN", "the listening socket is closed: new connections are refused, open ones stay"),
     ):
         group.add_argument(option, metavar=metavar, help=text)
+    group.add_argument(
+        "--fault",
+        metavar="NAME",
+        action="append",
+        help="a reason to be slow, planted for an analysis to find; repeat it for more: "
+        f"{', '.join(plants.NAMES)} (see docs/target.md)",
+    )

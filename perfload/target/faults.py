@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from perfload.errors import UsageError
+from perfload.target import plants
 from perfload.units import parse_duration_s
 
 
@@ -74,6 +75,8 @@ class Faults:
     """No request gets on during it."""
     refuse: Span | None = None
     """The listening socket is closed during it."""
+    planted: tuple[str, ...] = ()
+    """What is there for an analysis to find: names of `perfload.target.plants`."""
 
     @classmethod
     def parse(cls, options: Mapping[str, object]) -> Faults:
@@ -111,6 +114,8 @@ class Faults:
         for name, span in (("stall", self.stall), ("refuse", self.refuse)):
             if span is not None:
                 found[name] = str(span)
+        if self.planted:
+            found["fault"] = ",".join(self.planted)
         return found
 
     def outcome(self, draw: float) -> Outcome:
@@ -186,6 +191,7 @@ _FIELDS: dict[str, tuple[str, Callable[[object, str], Any]]] = {
     "slow_body": ("slow_body_s", _duration_s),
     "stall": ("stall", Span.parse),
     "refuse": ("refuse", Span.parse),
+    "fault": ("planted", plants.parse),
 }
 """Name in `POST /_faults` (and, with dashes, on the command line) -> field of `Faults`, parser."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 
 from perfload.errors import UsageError
@@ -25,6 +26,7 @@ from perfload.target.asgi import (
 )
 from perfload.target.faults import ActiveFaults, Faults, Outcome, pieces
 from perfload.target.latency import LatencyModel
+from perfload.target.plants import Plants
 from perfload.target.routes import API_PREFIX, UNMATCHED, find
 from perfload.target.truth import Truth
 
@@ -82,10 +84,13 @@ class TruthLayer:
 class FaultLayer:
     """Gives every request to `/api/` its latency, and its share of the faults in force."""
 
-    def __init__(self, app: Application, faults: ActiveFaults, latencies: LatencyModel) -> None:
+    def __init__(
+        self, app: Application, faults: ActiveFaults, latencies: LatencyModel, plants: Plants
+    ) -> None:
         self._app = app
         self._faults = faults
         self._latencies = latencies
+        self._plants = plants
         self._stall_over: asyncio.Event | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,6 +109,10 @@ class FaultLayer:
         await self._take_time(scope, faults)
         if outcome is Outcome.ERROR:
             await send_response(paced_send, _INJECTED_ERROR)
+        elif faults.planted and (found := find(scope["method"], scope["path"])):
+            await self._plants.around(
+                found[0].endpoint, faults.planted, lambda: self._app(scope, receive, paced_send)
+            )
         else:
             await self._app(scope, receive, paced_send)
 
@@ -155,10 +164,11 @@ class FaultLayer:
 class ControlLayer:
     """`/_truth` and `/_faults`, for clients on this machine only; every other path goes to `app`."""
 
-    def __init__(self, app: Application, truth: Truth, faults: ActiveFaults) -> None:
+    def __init__(self, app: Application, truth: Truth, faults: ActiveFaults, plants: Plants) -> None:
         self._app = app
         self._truth = truth
         self._faults = faults
+        self._plants = plants
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a control request, or pass the request on."""
@@ -182,25 +192,28 @@ class ControlLayer:
             case "DELETE", "/_truth":
                 self._truth.reset()
                 return json_response(self._truth.as_json())
+            case "GET", path if (part := self._truth.parts.get(path.removeprefix("/_truth/"))) is not None:
+                return json_response(part.detail())
             case "GET", "/_faults":
                 return json_response(self._faults.faults.describe())
             case "POST", "/_faults":
-                self._faults.replace(_faults_from(await read_body(receive)))
+                self._faults.replace(self._faults_from(await read_body(receive)))
                 return json_response(self._faults.faults.describe())
         raise HttpError(HTTPStatus.NOT_FOUND, "there are GET and DELETE /_truth, GET and POST /_faults")
 
-
-def _faults_from(body: bytes) -> Faults:
-    try:
-        options = json.loads(body)
-    except ValueError as error:
-        raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, f"not JSON: {error}") from error
-    if not isinstance(options, dict):
-        raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, "not a JSON object; {} clears all faults")
-    try:
-        return Faults.parse(options)
-    except UsageError as error:
-        raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+    def _faults_from(self, body: bytes) -> Faults:
+        try:
+            options = json.loads(body)
+        except ValueError as error:
+            raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, f"not JSON: {error}") from error
+        if not isinstance(options, dict):
+            raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, "not a JSON object; {} clears all faults")
+        try:
+            faults = Faults.parse(options)
+            planted = self._plants.admit(faults.planted, self._faults.faults.planted)
+        except UsageError as error:
+            raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+        return replace(faults, planted=planted)
 
 
 def _throttled(retry_after_s: int) -> Response:

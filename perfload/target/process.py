@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,11 +28,15 @@ _TAIL_LINES = 20
 class TargetProcess:
     """A target on a free loopback port, stopped at the end of the `with` block.
 
-    `arguments` go to `perfload target`, such as `"--error-rate", "5%"`. It stops too when this process dies.
+    `arguments` go to `perfload target`, such as `"--error-rate", "5%"`, and `environment` is added to that of
+    this process. It stops too when this process dies.
     """
 
-    def __init__(self, *arguments: str, start_timeout_s: float = 15.0) -> None:
+    def __init__(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, start_timeout_s: float = 15.0
+    ) -> None:
         self._arguments = arguments
+        self._environment = {**os.environ, **environment} if environment else None
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[str] | None = None
         self._stderr: IO[str] | None = None
@@ -73,6 +78,7 @@ class TargetProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
+            env=self._environment,
             text=True,
         )
         line = self._first_line(self._process)
@@ -116,6 +122,10 @@ class TargetProcess:
     def truth(self) -> dict[str, Any]:
         """Return what the target saw: `GET /_truth`."""
         return self._call("GET", "/_truth")
+
+    def truth_of(self, part: str) -> dict[str, Any]:
+        """Return what one part of the target saw in detail: `GET /_truth/ai`."""
+        return self._call("GET", f"/_truth/{part}")
 
     def reset_truth(self) -> None:
         """Start the truth anew."""

@@ -29,26 +29,30 @@ class DuplicateModel(Exception):
     """A model with this id is there already."""
 
 
+class StoreUnavailable(Exception):
+    """The store gave no answer; the message is a short reason."""
+
+
 class ModelRepository(Protocol):
-    """Where the models are kept. Called once per request, from the event loop: an answer must not block."""
+    """Where the models are kept. Called once or twice per request; `owner` is the address of an account."""
 
-    def all(self) -> list[AiModel]:
-        """Return every model, the oldest first."""
+    async def available(self, owner: str) -> list[AiModel]:
+        """Return the models that `owner` is offered."""
 
-    def get(self, model_id: str) -> AiModel | None:
+    async def get(self, model_id: str) -> AiModel | None:
         """Return the model with this id, or None."""
 
-    def add(self, model: AiModel) -> None:
+    async def add(self, model: AiModel, owner: str) -> None:
         """Keep `model`; raises `DuplicateModel` and changes nothing when its id is taken."""
 
-    def remove(self, model_id: str) -> bool:
+    async def remove(self, model_id: str) -> bool:
         """Forget the model with this id; returns whether there was one."""
 
-    def record_test(self, model_id: str) -> None:
+    async def record_test(self, model_id: str, owner: str) -> None:
         """Count one connection test of the model with this id."""
 
-    def tests_of(self, model_id: str) -> int:
-        """Return the number of connection tests of the model with this id since it was added."""
+    async def metrics(self, owner: str) -> list[dict[str, object]]:
+        """Return a row per model: `model_id`, `connection_tests` and what else is known of it."""
 
 
 BUILT_IN_MODELS = (
@@ -75,38 +79,50 @@ BUILT_IN_MODELS = (
 
 
 class InMemoryModelRepository:
-    """A `ModelRepository` that forgets everything when the process ends."""
+    """A `ModelRepository` that forgets everything when the process ends; everybody sees every model."""
 
     def __init__(self, models: Iterable[AiModel] = BUILT_IN_MODELS) -> None:
         self._models: dict[str, AiModel] = {}
         self._tests: dict[str, int] = {}
         for model in models:
-            self.add(model)
+            self._add(model)
 
-    def all(self) -> list[AiModel]:
-        """See `ModelRepository.all`."""
+    async def available(self, owner: str) -> list[AiModel]:
+        """See `ModelRepository.available`; the oldest first."""
         return list(self._models.values())
 
-    def get(self, model_id: str) -> AiModel | None:
+    async def get(self, model_id: str) -> AiModel | None:
         """See `ModelRepository.get`."""
         return self._models.get(model_id)
 
-    def add(self, model: AiModel) -> None:
+    async def add(self, model: AiModel, owner: str) -> None:
         """See `ModelRepository.add`."""
+        self._add(model)
+
+    def _add(self, model: AiModel) -> None:
         if model.model_id in self._models:
             raise DuplicateModel(model.model_id)
         self._models[model.model_id] = model
         self._tests[model.model_id] = 0
 
-    def remove(self, model_id: str) -> bool:
+    async def remove(self, model_id: str) -> bool:
         """See `ModelRepository.remove`."""
         self._tests.pop(model_id, None)
         return self._models.pop(model_id, None) is not None
 
-    def record_test(self, model_id: str) -> None:
+    async def record_test(self, model_id: str, owner: str) -> None:
         """See `ModelRepository.record_test`."""
         self._tests[model_id] += 1
 
-    def tests_of(self, model_id: str) -> int:
-        """See `ModelRepository.tests_of`."""
-        return self._tests[model_id]
+    async def metrics(self, owner: str) -> list[dict[str, object]]:
+        """See `ModelRepository.metrics`."""
+        return [
+            {
+                "model_id": model.model_id,
+                "connection_tests": self._tests[model.model_id],
+                "quality_score": model.quality_score,
+                "speed_score": model.speed_score,
+                "reliability_score": model.reliability_score,
+            }
+            for model in self._models.values()
+        ]

@@ -32,6 +32,11 @@ ROUTES = (
     Route("create", "POST", "/api/ai-models/create"),
     Route("delete", "DELETE", "/api/ai-models/{id}"),
     Route("health", "GET", "/health"),
+    # Answered by perfload.target.ai before they get to the API.
+    Route("chat-completions", "POST", "/v1/chat/completions"),
+    Route("messages", "POST", "/v1/messages"),
+    Route("models", "GET", "/v1/models"),
+    Route("model", "GET", "/v1/models/{id}"),
 )
 
 _PARAMETER = "{id}"

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -21,14 +20,18 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from perfload.target.accounts import Accounts
+from perfload.target.ai.layer import CONNECTION, AiLayer
+from perfload.target.ai.selector import precise_loop
+from perfload.target.ai.settings import AiSettings
+from perfload.target.ai.truth import AiTruth
 from perfload.target.app import Api
 from perfload.target.asgi import Application
 from perfload.target.faults import ActiveFaults, Door, Faults
 from perfload.target.latency import DEFAULTS, LatencyModel, LogNormal
 from perfload.target.listener import ListeningDoor, Port
 from perfload.target.middleware import RECEIVED_NS, ControlLayer, FaultLayer, TruthLayer
-from perfload.target.repository import InMemoryModelRepository
-from perfload.target.tokens import TokenIssuer
+from perfload.target.plants import Plants
+from perfload.target.stores import Backends, Stores, in_memory, opened, prepared
 from perfload.target.truth import Truth
 
 logger = logging.getLogger(__name__)
@@ -50,6 +53,8 @@ class TargetOptions:
     seed: int = 1
     faults: Faults = field(default_factory=Faults)
     token_lifetime_s: float = 3600.0
+    backends: Backends = field(default_factory=Backends)
+    ai: AiSettings = field(default_factory=AiSettings)
     stop_with_stdin: bool = False
     """Stop when standard input ends: a target that a script started does not outlive it."""
 
@@ -58,7 +63,7 @@ def serve(options: TargetOptions, on_ready: Callable[[str], None]) -> Truth:
     """Run the target until SIGINT or SIGTERM (or the end of standard input); returns what it saw.
 
     `on_ready` is called once with the URL, when the target accepts connections. Raises `UsageError` when the
-    accounts cannot be read or the port cannot be had.
+    accounts cannot be read, the port cannot be had, or a store is not as it has to be.
     """
     accounts = Accounts.read(options.accounts)
     port = Port(options.host, options.port)
@@ -69,27 +74,48 @@ def serve(options: TargetOptions, on_ready: Callable[[str], None]) -> Truth:
         )
     door = ListeningDoor(port)
     truth = Truth()
-    server = _Server(build(options, accounts, truth, door), door, lambda: on_ready(port.url))
-    if options.stop_with_stdin:
-        threading.Thread(target=_stop_at_end_of_stdin, args=(server,), daemon=True).start()
     _raise_file_limit()
+
+    async def run() -> None:
+        stores = in_memory(accounts, options.token_lifetime_s)
+        async with opened(options.backends, stores, database) as stores:
+            app = build(options, stores, truth, door)
+            server = _Server(app, door, lambda: on_ready(port.url))
+            if options.stop_with_stdin:
+                threading.Thread(target=_stop_at_end_of_stdin, args=(server,), daemon=True).start()
+            await server.serve()
+
     # The door watches its socket with add_reader, which not every loop of every platform has.
-    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        runner.run(server.serve())
+    with (
+        prepared(options.backends, accounts) as database,
+        asyncio.Runner(loop_factory=precise_loop) as runner,
+    ):
+        runner.run(run())
     return truth
 
 
-def build(options: TargetOptions, accounts: Accounts, truth: Truth, door: Door) -> Application:
+def build(options: TargetOptions, stores: Stores, truth: Truth, door: Door) -> Application:
     """Return the whole ASGI application."""
     faults = ActiveFaults(options.faults, seed=options.seed, clock=time.monotonic, door=door)
     api = Api(
-        accounts=accounts,
-        tokens=TokenIssuer(secrets.token_bytes(32), options.token_lifetime_s),
-        repository=InMemoryModelRepository(),
+        accounts=stores.accounts,
+        sessions=stores.sessions,
+        repository=stores.models,
         clock=time.time,
     )
-    faulty = FaultLayer(api, faults, LatencyModel(options.latencies, options.seed))
-    return ControlLayer(TruthLayer(faulty, truth, time.perf_counter_ns), truth, faults)
+    plants = Plants(slow_query=stores.slow_query, hold_connection=stores.hold_connection)
+    faulty = FaultLayer(api, faults, LatencyModel(options.latencies, options.seed), plants)
+    ai_truth = AiTruth(options.ai.raw_streams)
+    truth.parts["ai"] = ai_truth
+    ai = AiLayer(
+        faulty,
+        options.ai,
+        ai_truth,
+        seed=options.seed,
+        clock_ns=time.perf_counter_ns,
+        wall_clock=time.time,
+    )
+    return ControlLayer(TruthLayer(ai, truth, time.perf_counter_ns), truth, faults, plants)
 
 
 class _Server(uvicorn.Server):
@@ -147,7 +173,10 @@ class _Server(uvicorn.Server):
 
 
 class _StampingProtocol(HttpToolsProtocol):
-    """Notes when a request's first bytes came in: from then on its client is waiting for this server."""
+    """Notes when a request's first bytes came in: from then on its client is waiting for this server.
+
+    It also hands on the connection, to which streams write themselves.
+    """
 
     _received_ns = 0
 
@@ -161,6 +190,7 @@ class _StampingProtocol(HttpToolsProtocol):
         super().on_message_begin()
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # ours is not in its TypedDict
         scope[RECEIVED_NS] = self._received_ns
+        scope[CONNECTION] = self.transport
 
 
 def _is_unexpected(record: logging.LogRecord) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Protocol
 
 from perfload.histogram import Histogram
 
@@ -90,11 +91,25 @@ def summarize(histogram: Histogram) -> dict[str, object]:
     }
 
 
+class Part(Protocol):
+    """What a part of the target knows beyond rows of requests."""
+
+    def as_json(self) -> dict[str, object]:
+        """Return what `GET /_truth` shows under the part's name."""
+
+    def detail(self) -> dict[str, object]:
+        """Return what `GET /_truth/NAME` shows."""
+
+    def reset(self) -> None:
+        """Start anew."""
+
+
 class Truth:
     """What the server saw since its start or the last `reset`, by endpoint."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
+        self.parts: dict[str, Part] = {}
 
     def begin(self, endpoint: str) -> Row:
         """Count a request that arrives; its end is told to the row that is returned."""
@@ -107,6 +122,8 @@ class Truth:
     def reset(self) -> None:
         """Start anew. Requests in progress belong to what was before: they are in no later count."""
         self.rows = {}
+        for part in self.parts.values():
+            part.reset()
 
     def totals(self) -> Row:
         """Return the sum of all rows."""
@@ -120,6 +137,7 @@ class Truth:
         return {
             "endpoints": {name: self.rows[name].as_json() for name in sorted(self.rows)},
             "totals": self.totals().as_json(),
+            **{name: part.as_json() for name, part in self.parts.items()},
         }
 
     def table(self) -> str:

@@ -37,7 +37,7 @@ from perfload.options import FLAG_KEYS, STOP_TIMEOUT_S, add_options
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "reports" / "README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "reports" / "README.md"])
 
 FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -116,7 +116,7 @@ def test_every_verb_is_described():
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_of_a_verb_is_described(verb):
-    text = page("running.md") + (page("target.md") if verb == "target" else "")
+    text = page("running.md") + (page("target.md") + page("ai-emulator.md") if verb == "target" else "")
     options = options_of(verbs()[verb])
     commands = [f"perfload {verb} {name}" for name in commands_of(verbs()[verb])]
     assert options or commands, f"perfload {verb} has no options: the test looks in the wrong place"
@@ -156,7 +156,8 @@ def fields_of(kind: type, prefix: str = "") -> Iterator[str]:
     for name, held in typing.get_type_hints(kind).items():
         yield prefix + name
         is_list = typing.get_origin(held) is list
-        item = typing.get_args(held)[0] if is_list else held
+        # The item of a list, and what is there if it is not None.
+        item = next(iter(typing.get_args(held)), held)
         if typing.is_typeddict(item) and item is not schema.Spread:
             yield from fields_of(item, f"{prefix}{name}{'[]' if is_list else ''}.")
 

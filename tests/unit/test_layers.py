@@ -13,11 +13,12 @@ ROOT = Path(perfload.__file__).parent
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
-    ("load", "report", "target"),
-    ("monitors", "analysis", "store", "config", "capacity", "shares"),
-    ("recorder", "plan", "thresholds", "codec", "hosts", "dataset", "readings"),
+    ("load", "report", "target", "agent"),
+    ("monitors", "analysis", "store", "config", "capacity", "shares", "seeding"),
+    ("recorder", "plan", "thresholds", "codec", "joining", "hosts", "dataset", "observations"),
+    ("readings",),
     ("model", "costs"),
-    ("histogram", "units", "redact", "suggest", "child", "options", "cluster_key"),
+    ("histogram", "units", "redact", "suggest", "child", "options", "cluster_key", "monitoring"),
     ("errors",),
 )
 """From the top down. A package imports those of the layers below its own, and none of its own layer.
@@ -25,7 +26,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 One that is not here fails a test: put it into the lowest layer that is above everything it imports.
 """
 
-PARTS = {"_rule_parser": "thresholds", "_rule_scanner": "thresholds"}
+PARTS = {
+    "_rule_parser": "thresholds",
+    "_rule_scanner": "thresholds",
+    "_config_files": "config",
+    "_config_values": "config",
+}
 """Private modules, and the module that they are a part of."""
 
 RANK = {name: -depth for depth, layer in enumerate(LAYERS) for name in layer}

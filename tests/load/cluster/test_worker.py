@@ -145,7 +145,13 @@ def test_shares_come_on_their_own_or_with_an_answer(worker: Worker) -> None:
     worker.hear(SHARES, {"run": "run-1", "version": 1, "eras": [[0.0, [0], 0]]})
     assert (shares.version, shares.owns(1, 0.0)) == (1, True)
     worker.answer(
-        run="run-1", lease_until_s=9.0, void_before_s=0.0, generation=0, excess=0, version=2, eras=[[0.0, [1], 0]]
+        run="run-1",
+        lease_until_s=9.0,
+        void_before_s=0.0,
+        generation=0,
+        excess=0,
+        version=2,
+        eras=[[0.0, [1], 0]],
     )
     assert (shares.version, shares.owns(1, 0.0)) == (2, False)
     worker.hear(SHARES, {"run": "run-1", "version": 1, "eras": [[0.0, [0], 0]]})

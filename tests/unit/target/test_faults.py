@@ -40,6 +40,7 @@ def test_every_option_is_read() -> None:
             "slow_body": 0.5,
             "stall": "5s@10s",
             "refuse": "3s",
+            "fault": ["cpu", "lock"],
         }
     )
     assert found == Faults(
@@ -51,6 +52,7 @@ def test_every_option_is_read() -> None:
         slow_body_s=0.5,
         stall=Span(5.0, 10.0),
         refuse=Span(3.0, 0.0),
+        planted=("lock", "cpu"),
     )
 
 

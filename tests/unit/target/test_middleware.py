@@ -10,6 +10,7 @@ import pytest
 from perfload.target.asgi import Message, Receive, Scope, Send, client_is_gone, is_loopback
 from perfload.target.faults import ActiveFaults, Faults
 from perfload.target.middleware import ControlLayer, TruthLayer
+from perfload.target.plants import Plants
 from perfload.target.truth import Truth
 
 
@@ -135,7 +136,7 @@ def test_what_loopback_is(address: str | None, expected: bool) -> None:
 
 def control(method: str, path: str, address: str, body: bytes = b"") -> tuple[int, Any]:
     faults = ActiveFaults(Faults(error_rate=0.5), seed=1, clock=lambda: 0.0, door=ClosedDoor())
-    layer = ControlLayer(answering(START, END), Truth(), faults)
+    layer = ControlLayer(answering(START, END), Truth(), faults, Plants())
     start, end = call(layer, http(method, path, (address, 1)), client(body))
     return start["status"], json.loads(end["body"])
 
@@ -161,6 +162,11 @@ def test_faults_are_replaced_as_a_whole() -> None:
         (b'{"delay": "x"}', "delay: 'x' is not a duration"),
         (b"[]", "not a JSON object; {} clears all faults"),
         (b"{", "not JSON: "),
+        (
+            b'{"fault": "locks"}',
+            "fault: no fault is called 'locks'\n  did you mean lock? there are missing-index",
+        ),
+        (b'{"fault": "slow-query"}', "fault: slow-query needs a MongoDB\n  pass --mongodb as well"),
     ],
 )
 def test_faults_that_cannot_be_read(body: bytes, detail: str) -> None:
