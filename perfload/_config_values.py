@@ -134,6 +134,13 @@ class Values:
             raise found.wrong("a number above 0")
         return value
 
+    def not_negative(self, name: str) -> float:
+        found = self.found(name)
+        value = _number(found.value, text_too=found.is_text)
+        if value is None or value < 0:
+            raise found.wrong("a number of at least 0")
+        return value
+
     def percent(self, name: str) -> float:
         """Return a percentage in (0, 100], written `"90%"` or as a number of percent."""
         found = self.found(name)

@@ -61,7 +61,12 @@ _KINDS: Mapping[str, _Kind] = {
     "count": _Kind(""),
     "failures": _Kind("", abort_operators=UPPER_BOUNDS),
     "dropped": _Kind("", per_request=False, abort_operators=UPPER_BOUNDS),
+    "goodput": _Kind("%", {"%": (1, 1)}, highest=100, per_request=False, abort_operators=LOWER_BOUNDS),
+    "cost": _Kind("", per_request=False, per_second=False, abort_operators=UPPER_BOUNDS),
 }
+
+CUSTOM: Mapping[str, str] = {"goodput": "good", "cost": "cost"}
+"""Metrics of rules that are made of a recorded one: the rule's selector is that one's name."""
 
 LATENCY_METRICS = frozenset({"percentile", "mean", "min", "max"})
 """Values of `Rule.metric` that are latencies, or a function of a custom metric's values."""
@@ -115,7 +120,7 @@ def parse_rule(text: str, *, phases: Collection[str] | None = None, label: str =
     """
     scanner = Scanner(text, label)
     metric = _read_metric(scanner)
-    selector = _read_selector(scanner, metric)
+    selector = _read_selector(scanner, metric) or CUSTOM.get(metric.name)
     sign = _read_operator(scanner)
     limit, unit = _read_limit(scanner, metric, selector)
     clauses = _read_clauses(scanner, metric, phases)
@@ -292,6 +297,8 @@ def _example(metric: _Metric) -> str:
         "count": "count >= 1000",
         "failures": "failures <= 10",
         "dropped": "dropped == 0",
+        "goodput": "goodput >= 95%",
+        "cost": "cost < 5",
     }
     return examples[metric.name]
 
@@ -363,6 +370,9 @@ def _check_abort(scanner: Scanner, rule: Rule, metric: _Metric, clauses: _Clause
         message = f"'abort' with {metric.written} needs {' or '.join(allowed)}, not {rule.operator}"
     else:
         message = f"'abort' cannot be used with {metric.written}: before the end it is not final"
-    hint = "abort goes with an upper bound on latency, error_rate, failures or dropped, or availability >="
+    hint = (
+        "abort goes with an upper bound on latency, error_rate, failures, dropped or cost, or a lower one on "
+        "availability or goodput"
+    )
     start = clauses.starts["abort"]
     raise scanner.error(message, hint, start, start + len("abort"))

@@ -47,6 +47,9 @@ KEYS = (
     Key("prometheus.port", 0, "PERFLOAD_PROMETHEUS_PORT"),
     Key("prometheus.bind", "127.0.0.1", "PERFLOAD_PROMETHEUS_BIND"),
     Key("agents", [], "PERFLOAD_AGENTS"),
+    Key("ai.prices", "", "PERFLOAD_AI_PRICES"),
+    Key("ai.max_cost", 0, "PERFLOAD_AI_MAX_COST"),
+    Key("ai.max_tokens", 0, "PERFLOAD_AI_MAX_TOKENS"),
 )
 _BY_NAME = {key.name: key for key in KEYS}
 
@@ -122,6 +125,12 @@ class Config:
     prometheus_port: int
     """Where Prometheus may read the run while it goes on; 0: nowhere."""
     prometheus_bind: str
+    ai_prices: str = ""
+    """Path of a JSON file with what tokens of language models cost; empty: none."""
+    ai_max_cost: float = 0.0
+    """The most that a run may spend on them, in its currency; 0: no cap."""
+    ai_max_tokens: float = 0.0
+    """The most tokens that it may use; 0: no cap."""
     settings: Settings
 
 
@@ -150,6 +159,9 @@ def load_config(*, directory: Path, environ: Mapping[str, str], flags: Mapping[s
         monitoring=_monitoring(read),
         prometheus_port=read.port("prometheus.port"),
         prometheus_bind=read.text("prometheus.bind"),
+        ai_prices=read.text("ai.prices"),
+        ai_max_cost=read.not_negative("ai.max_cost"),
+        ai_max_tokens=read.not_negative("ai.max_tokens"),
         settings=settings,
     )
 

@@ -9,10 +9,12 @@ import from here:
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from locust import events
 
 from perfload.load import plugin
+from perfload.load.ai import AnthropicUser, Conversation, Objectives, OpenAIUser, Tool
 from perfload.load.checks import expect_json, expect_status
 from perfload.load.feeder import DataFeeder
 from perfload.load.shape import PhasedShape
@@ -20,13 +22,19 @@ from perfload.load.users import HttpUser
 from perfload.model import Phase
 
 __all__ = [
+    "AnthropicUser",
+    "Conversation",
     "DataFeeder",
     "HttpUser",
+    "Objectives",
+    "OpenAIUser",
     "Phase",
     "PhasedShape",
+    "Tool",
     "expect_json",
     "expect_status",
     "record",
+    "record_values",
     "setting",
 ]
 
@@ -41,6 +49,12 @@ def record(metric: str, value: float, unit: str = "") -> None:
     """
     if _plugin.node is not None:
         _plugin.node.record(metric, value, unit)
+
+
+def record_values(metric: str, values: Sequence[float], unit: str = "") -> None:
+    """Record many values of one metric at once, as `record` does: for what comes by the thousand."""
+    if _plugin.node is not None:
+        _plugin.node.record_values(metric, values, unit)
 
 
 def setting(name: str, default: str = "") -> str:

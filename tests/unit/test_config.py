@@ -66,6 +66,7 @@ def test_defaults_need_no_files(tmp_path):
         agents=(),
     )
     assert (config.prometheus_port, config.prometheus_bind) == (0, "127.0.0.1")
+    assert (config.ai_prices, config.ai_max_cost, config.ai_max_tokens) == ("", 0, 0)
     assert dict(config.settings) == {}
 
 
@@ -138,6 +139,9 @@ VARIABLES = {
     "PERFLOAD_PROMETHEUS_PORT": "9464",
     "PERFLOAD_PROMETHEUS_BIND": "0.0.0.0",
     "PERFLOAD_AGENTS": '[{"name": "db", "url": "http://db:9465"}]',
+    "PERFLOAD_AI_PRICES": "prices.json",
+    "PERFLOAD_AI_MAX_COST": "2.5",
+    "PERFLOAD_AI_MAX_TOKENS": "100000",
 }
 
 
@@ -173,6 +177,9 @@ def test_every_variable_is_read_from_environment_and_env_file(load, tmp_path):
         ),
         prometheus_port=9464,
         prometheus_bind="0.0.0.0",
+        ai_prices="prices.json",
+        ai_max_cost=2.5,
+        ai_max_tokens=100_000.0,
     )
 
 

@@ -81,12 +81,15 @@ class Connection:
         "_status",
         "_total_deadline_ns",
         "_unsent",
+        "_wait_deadline_ns",
+        "_wait_reason",
         "_waiter",
         "_watcher",
         "_writer",
         "deadline_ns",
         "dialled",
         "is_open",
+        "read_ns",
         "received_ns",
         "was_used",
     )
@@ -113,6 +116,8 @@ class Connection:
         """What it took to make it; None once a response has been told."""
         self.received_ns = 0
         """When bytes came last, on `time.perf_counter_ns`."""
+        self.read_ns = 0
+        """When this process got round to reading them."""
         self.deadline_ns = NEVER_NS
         self._watcher = self._hub.loop.io(connected.fileno(), _READABLE)
         self._watcher.start(self._on_readable)
@@ -142,7 +147,8 @@ class Connection:
         self._has_head = self._is_complete = self._is_writing = self._send_failed = self._is_settling = False
         self._is_spent = False
         self._failure: RequestFailed | None = None
-        self._began_ns, self._limits, self._total_deadline_ns = began_ns, limits, total_deadline_ns
+        self._began_ns, self._limits = began_ns, limits
+        self._total_deadline_ns = self._wait_deadline_ns = total_deadline_ns
         self._prepared, self._is_stream = prepared, is_stream
         self._is_head_request = prepared.is_head_request
         self._waiter = getcurrent()
@@ -179,6 +185,16 @@ class Connection:
         if not pieces and self._failure is not None:
             raise self._failure
         return b"".join(pieces)
+
+    def wait_until(self, deadline_ns: int, reason: str) -> None:
+        """Give the rest of a stream up at `deadline_ns`, for `reason`, unless this is called again before.
+
+        A reader moves the deadline as it finds what it waits for. The limit of the whole request stays.
+        """
+        if self._is_active:
+            self._wait_reason = reason
+            total_ns = self._total_deadline_ns
+            self.deadline_ns = self._wait_deadline_ns = deadline_ns if deadline_ns < total_ns else total_ns
 
     @property
     def is_idle(self) -> bool:
@@ -256,7 +272,8 @@ class Connection:
         except OSError:
             self._lose(RESET)
             return
-        self.received_ns = self._kernel_clock.stamp(ancillary, self._began_ns, _perf_counter_ns())
+        self.read_ns = now_ns = _perf_counter_ns()
+        self.received_ns = self._kernel_clock.stamp(ancillary, self._began_ns, now_ns)
         is_end = not data
         if self._channel is not None and data:
             try:
@@ -294,7 +311,7 @@ class Connection:
         elif self._is_too_large():
             self._fail(RequestFailed(TOO_LARGE))
         else:
-            self.deadline_ns = self._total_deadline_ns
+            self.deadline_ns = self._wait_deadline_ns
             if self._is_stream and self._has_head and self._waiter is not None:
                 self._waiter.switch()
 
@@ -378,6 +395,9 @@ class Connection:
             was_reset = self._socket.getsockopt(SOL_SOCKET, SO_ERROR) != 0
             self._lose(RESET if was_reset else CLOSED)
             return
+        if self._wait_deadline_ns < self._total_deadline_ns:
+            self._fail(RequestFailed(self._wait_reason))
+            return
         stage = "total" if self._received_bytes else "first byte"
         self._fail(RequestFailed(f"timed out: {stage}"))
 
@@ -386,8 +406,8 @@ class Connection:
         if raw[:1] != b"H":
             raw = raw.lstrip(b"\r\n")
         pieces = self._pieces
-        if self._is_active or not pieces:
-            body = b""
+        if self._is_stream or not pieces:
+            body = b""  # that of a stream is for `next_piece`, be it complete by now
         else:
             body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             self._pieces = []

@@ -49,6 +49,10 @@ class EventParser:
 
     def feed(self, data: bytes, received_ns: int = 0) -> list[Event]:
         """Return the events that end in `data`; raises `RequestFailed` for one that is too large."""
+        if self._is_one_event(data):
+            self._is_first_line = self._may_end_line = False
+            text = data[6:-2].decode("utf-8", "replace")
+            return [Event("message", text, self._id, self._retry_ms, received_ns)]
         if self._may_end_line and data:
             data = data.removeprefix(b"\n")
             self._may_end_line = False
@@ -68,6 +72,17 @@ class EventParser:
         if rest:
             self._keep(rest)
         return events
+
+    def _is_one_event(self, data: bytes) -> bool:
+        """Return whether `data` is a line of data and the empty line behind it: what models send, mostly."""
+        return (
+            data.startswith(b"data: ")
+            and data.find(b"\n") == len(data) - 2
+            and data.endswith(b"\n\n")
+            and b"\r" not in data
+            and not (self._parts or self._data or self._type)
+            and len(data) <= self._max_event_bytes
+        )
 
     def _keep(self, part: bytes) -> None:
         self._parts.append(part)

@@ -15,6 +15,7 @@ class Source(Protocol):
     """The connection that the rest of a body comes from."""
 
     received_ns: int
+    read_ns: int
 
     @property
     def is_idle(self) -> bool:
@@ -22,6 +23,9 @@ class Source(Protocol):
 
     def next_piece(self) -> bytes:
         """Return what has come of the body, waiting for it; b"" at its end."""
+
+    def wait_until(self, deadline_ns: int, reason: str) -> None:
+        """Give the rest up at `deadline_ns`, for `reason`."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -36,6 +40,8 @@ class BodyStream:
         self.read_bytes = 0
         self.received_ns = 0
         """When the piece that was returned last had come, or when no more was waited for."""
+        self.read_ns = 0
+        """When this process got round to reading that piece."""
         self.cut_off = ""
         """Why the scenario stopped waiting for the next piece, if it did: the reason of the failure."""
 
@@ -46,18 +52,28 @@ class BodyStream:
                 self.close()
                 return
             self.read_bytes += len(piece)
-            self.received_ns = self._source.received_ns
+            self.received_ns, self.read_ns = self._source.received_ns, self._source.read_ns
             yield piece
 
     def _next_piece(self, source: Source) -> bytes:
         try:
             return source.next_piece()
         except RequestFailed:
+            self.received_ns = time.perf_counter_ns()
             raise
         except BaseException as end:  # a gevent.Timeout raises whatever it was given
             self.cut_off = CUT_OFF if isinstance(end, GreenletExit) else TIMED_OUT_OUTSIDE
             self.received_ns = time.perf_counter_ns()
             raise
+
+    def wait_until(self, deadline_ns: int, reason: str) -> None:
+        """Fail with `reason` at `deadline_ns` (`time.perf_counter_ns`), unless this is called again before.
+
+        For a reader that looks for something in the body, and moves the deadline as it finds it. It costs no
+        timer; the limit of the whole request stays.
+        """
+        if self._source is not None:
+            self._source.wait_until(deadline_ns, reason)
 
     def close(self) -> None:
         """Give the connection back when the body has ended, close it when not."""
