@@ -100,6 +100,13 @@ class Values:
             raise found.wrong('a table of texts: name = "text"')
         return dict(value)
 
+    def durations_s(self, name: str) -> dict[str, float]:
+        """Return a table of durations."""
+        where = self.found(name).source
+        return {
+            key: parse_duration_s(text, f"{where}.{key}") for key, text in self.texts_by_name(name).items()
+        }
+
     def tables(self, name: str, keys: Sequence[str]) -> tuple[dict[str, str], ...]:
         """Return a list of tables that have exactly `keys`, all texts; in the environment it is JSON."""
         found = self.found(name)

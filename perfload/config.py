@@ -35,6 +35,8 @@ KEYS = (
     Key("validity.max_lag_p95", "50ms", "PERFLOAD_MAX_LAG_P95"),
     Key("validity.max_generator_cpu", "90%", "PERFLOAD_MAX_GENERATOR_CPU"),
     Key("monitors.interval", "1s", "PERFLOAD_MONITOR_INTERVAL"),
+    Key("monitors.intervals", {}, "PERFLOAD_MONITOR_INTERVALS"),
+    Key("monitors.timeout", "2s", "PERFLOAD_MONITOR_TIMEOUT"),
     Key("monitors.host", True, "PERFLOAD_MONITOR_HOST"),
     Key("monitors.processes", [], "PERFLOAD_MONITOR_PROCESSES"),
     Key("monitors.gpu", "auto", "PERFLOAD_MONITOR_GPU"),
@@ -169,6 +171,8 @@ def load_config(*, directory: Path, environ: Mapping[str, str], flags: Mapping[s
 def _monitoring(read: Values) -> Monitoring:
     return Monitoring(
         interval_s=read.duration_s("monitors.interval", zero=False),
+        intervals_s=read.durations_s("monitors.intervals"),
+        timeout_s=read.duration_s("monitors.timeout", zero=False),
         host=read.switch("monitors.host"),
         processes=read.texts("monitors.processes"),
         gpu=read.choice("monitors.gpu", GPU_CHOICES),

@@ -37,6 +37,10 @@ class Monitoring:
 
     interval_s: float
     """Between two readings."""
+    intervals_s: Mapping[str, float]
+    """The same of single monitors, by name."""
+    timeout_s: float
+    """A monitor that takes longer has no values."""
     host: bool
     """Whether the machine that keeps the record is watched."""
     processes: tuple[str, ...]

@@ -26,7 +26,7 @@ from perfload.monitors.agent.link import DEFAULT_PORT
 from perfload.monitors.agent.page import encode_entry
 from perfload.monitors.reader import EVERY_METRIC, Entry
 from perfload.monitors.sampler import MonitorPlan, Sampler, check_node, parse_plans, steady_clock
-from perfload.monitors.selection import selected
+from perfload.monitors.selection import sampled
 from perfload.units import format_duration, parse_duration_s
 
 KEEP_S = 600.0
@@ -137,7 +137,7 @@ def _names(given: Sequence[str] | None, config: Config) -> list[str]:
         if chained := [name for name in given if name.startswith(AGENT_PREFIX)]:
             raise UsageError(f"--monitor {chained[0]}: an agent of an agent", hint="name it on the master")
         return list(given)
-    names = selected(config.monitoring, config.settings)
+    names = sampled(config.monitoring, config.settings)
     own = [name for name in names if not name.startswith((AGENT_PREFIX, *_NOT_OF_THIS_MACHINE))]
     return own or ["host"]
 

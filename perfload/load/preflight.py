@@ -10,7 +10,7 @@ from perfload.config import Config
 from perfload.errors import UsageError
 from perfload.load.guard import check_host, wait_for_target
 from perfload.load.shape import PhasedShape
-from perfload.monitors.selection import selected
+from perfload.monitors.selection import sampled
 from perfload.plan import Plan
 from perfload.thresholds import parse_rules
 
@@ -45,7 +45,7 @@ class Preflight:
 
     def check_monitors(self) -> None:
         """Find mistakes in what is to be watched."""
-        selected(self._config.monitoring, self._config.settings)
+        sampled(self._config.monitoring, self._config.settings)
 
     def check_host(self) -> None:
         """Refuse a host that load may not go to; it need not answer yet."""

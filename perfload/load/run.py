@@ -21,7 +21,7 @@ from perfload.load.node import Batch
 from perfload.load.progress import Progress
 from perfload.model import ArrivalWindow, EndReason, Manifest, NodeEvent, NodeRecord
 from perfload.monitors.process import SamplerProcess
-from perfload.monitors.selection import selected
+from perfload.monitors.selection import sampled
 from perfload.plan import Plan
 from perfload.shares import Era, Seconds, given, lost
 from perfload.store import OBSERVATIONS, READINGS, RunWriter
@@ -121,7 +121,7 @@ class Run:
         return self._writer.folder
 
     def _start_sampler(self, config: Config) -> SamplerProcess | None:
-        monitors = selected(config.monitoring, config.settings)
+        monitors = sampled(config.monitoring, config.settings)
         if not monitors:
             return None
         return SamplerProcess.start(
@@ -129,6 +129,7 @@ class Run:
             observations=self.folder / OBSERVATIONS,
             node="generator-host",
             interval_s=config.monitoring.interval_s,
+            timeout_s=config.monitoring.timeout_s,
             monitors=monitors,
             environment=config.monitoring.environment(config.settings),
         )

@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from perfload.analysis.schema import Summary
 from perfload.model import RunRecord
-from perfload.report import causes, database, figures, overview, panels, series, stages, tables
+from perfload.report import causes, database, figures, found, overview, panels, series, stages, tables
 from perfload.report.drawing import Figure
 from perfload.report.escape import script_json
 from perfload.report.markup import Markup, element, escaped, joined
@@ -230,6 +230,7 @@ def _monitors(record: RunRecord, charts: dict[str, Figure | None], watched: list
     return _section(
         "monitors",
         *(_chart(charts, name, name, "") for name in watched),
+        found.section(record),
         tables.gaps(missing),
         folded if spreads else Markup(),
         title="The systems around it",

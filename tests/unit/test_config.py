@@ -54,6 +54,8 @@ def test_defaults_need_no_files(tmp_path):
     assert (config.max_lag_p95_ms, config.max_generator_cpu_percent) == (50.0, 90.0)
     assert config.monitoring == Monitoring(
         interval_s=1.0,
+        intervals_s={},
+        timeout_s=2.0,
         host=True,
         processes=(),
         gpu="auto",
@@ -127,6 +129,8 @@ VARIABLES = {
     "PERFLOAD_MAX_LAG_P95": "20ms",
     "PERFLOAD_MAX_GENERATOR_CPU": "80%",
     "PERFLOAD_MONITOR_INTERVAL": "2",
+    "PERFLOAD_MONITOR_INTERVALS": '{"mongodb": "5s"}',
+    "PERFLOAD_MONITOR_TIMEOUT": "3s",
     "PERFLOAD_MONITOR_HOST": "off",
     "PERFLOAD_MONITOR_PROCESSES": "name:uvicorn, port:8000",
     "PERFLOAD_MONITOR_GPU": "off",
@@ -164,6 +168,8 @@ def test_every_variable_is_read_from_environment_and_env_file(load, tmp_path):
         max_generator_cpu_percent=80.0,
         monitoring=Monitoring(
             interval_s=2.0,
+            intervals_s={"mongodb": 5.0},
+            timeout_s=3.0,
             host=False,
             processes=("name:uvicorn", "port:8000"),
             gpu="off",

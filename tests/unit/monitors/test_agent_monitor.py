@@ -240,6 +240,8 @@ def test_a_token_that_no_header_can_carry_is_a_usage_error(token: str) -> None:
 def monitoring(*, processes: tuple[str, ...] = (), agents: tuple[AgentAddress, ...] = ()) -> Monitoring:
     return Monitoring(
         interval_s=1.0,
+        intervals_s={},
+        timeout_s=2.0,
         host=True,
         processes=processes,
         gpu="off",

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from perfload.config import load_config
+from perfload.errors import UsageError
 from perfload.monitors import gpu
-from perfload.monitors.selection import selected
+from perfload.monitors.selection import sampled, selected
 
 
 def chosen(folder: Path, environ: Mapping[str, str]) -> set[str]:
@@ -48,3 +49,17 @@ def test_a_source_is_watched_where_it_has_an_address(
     tmp_path: Path, environ: dict[str, Any], expected: set[str]
 ) -> None:
     assert chosen(tmp_path, {"PERFLOAD_MONITOR_GPU": "off", **environ}) == expected
+
+
+def test_a_monitor_may_have_an_interval_of_its_own(tmp_path: Path) -> None:
+    environ = {"PERFLOAD_MONITOR_INTERVALS": '{"redis": "5s", "gpu": "2s"}', "REDIS_URL": "redis://db"}
+    config = load_config(directory=tmp_path, environ=environ | {"PERFLOAD_MONITOR_GPU": "off"}, flags={})
+    assert sampled(config.monitoring, config.settings) == ("host", "redis@5s")
+
+
+def test_the_interval_of_a_monitor_that_there_is_not_is_a_usage_error(tmp_path: Path) -> None:
+    config = load_config(
+        directory=tmp_path, environ={"PERFLOAD_MONITOR_INTERVALS": '{"reds": "5s"}'}, flags={}
+    )
+    with pytest.raises(UsageError, match="there is no monitor 'reds'"):
+        sampled(config.monitoring, config.settings)
