@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from perfload.analysis.schema import Summary
 from perfload.model import RunRecord
-from perfload.report import causes, database, figures, found, overview, panels, series, stages, tables
+from perfload.report import ai, causes, database, figures, found, overview, panels, series, stages, tables
 from perfload.report.drawing import Figure
 from perfload.report.escape import script_json
 from perfload.report.markup import Markup, element, escaped, joined
@@ -29,6 +29,7 @@ SECTIONS = {
     "throughput": "Throughput",
     "latency": "Latency",
     "requests": "Requests",
+    "ai": "AI APIs",
     "stages": "Where the time goes",
     "generator": "Generator",
     "host": "Host",
@@ -46,8 +47,9 @@ def render(record: RunRecord, summary: Summary) -> str:
     `series.MAX_BINS` seconds and wider bins above.
     """
     charts = figures.build(record) | {"stages": stages.figure(summary["stages"])}
-    watched = panels.build(record, series.time_axis(record))
-    charts |= watched
+    axis = series.time_axis(record)
+    watched = panels.build(record, axis)
+    charts |= watched | ai.build(record, axis)
     plotly, script = get_plotlyjs(), _asset("report.js")
     return Template(_asset("report.html")).substitute(
         policy=_policy(plotly, script),
@@ -89,6 +91,7 @@ def _body(
         _throughput(summary, charts),
         _latency(charts),
         _requests(summary),
+        _ai(record, charts),
         _stages(summary, charts),
         _generator(record, summary, charts),
         _host(record, charts),
@@ -96,11 +99,14 @@ def _body(
         _database(summary),
         _method(record),
     )
-    return joined([_navigation(summary), main])
+    return joined([_navigation(record, summary), main])
 
 
-def _navigation(summary: Summary) -> Markup:
-    links = (element("a", title, href=f"#{anchor}") for anchor, title in SECTIONS.items())
+def _navigation(record: RunRecord, summary: Summary) -> Markup:
+    left_out = () if ai.is_there(record) else ("ai",)
+    links = (
+        element("a", title, href=f"#{anchor}") for anchor, title in SECTIONS.items() if anchor not in left_out
+    )
     return element("nav", element("div", overview.verdict_pill(summary), *links), aria_label="Sections")
 
 
@@ -171,6 +177,13 @@ def _requests(summary: Summary) -> Markup:
     if summary["metrics"]:
         metrics = joined([element("h3", "Metrics of the scenario"), tables.metrics(summary)])
     return _section("requests", tables.requests(summary), metrics, title="Requests by phase")
+
+
+def _ai(record: RunRecord, charts: dict[str, Figure | None]) -> Markup:
+    if not ai.is_there(record):
+        return Markup()
+    shown = (_chart(charts, name, title, "") for name, title in ai.CHARTS.items() if name in charts)
+    return _section("ai", ai.section(record), *shown, title="Language models")
 
 
 def _stages(summary: Summary, charts: dict[str, Figure | None]) -> Markup:

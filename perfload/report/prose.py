@@ -11,6 +11,8 @@ LEDES = {
     "latency": "Over requests that succeeded. A second in which none did is a gap, not a zero.",
     "requests": "Totals leave out warm-up phases. Percentiles cover successes; failures are counted beside "
     "them.",
+    "ai": "Over answers that are whole, from the intended start of the user in the open model. Tokens are "
+    "those that the server counted. docs/ai.md defines each number.",
     "stages": "DNS, connect and TLS set up a connection; a request that finds one open has none of them. "
     "Send: the request goes out. Wait: until the first byte of the response, which is the way there and back "
     "and the server's work. Receive: the rest of the response; of a streamed one, also the server's work on "
