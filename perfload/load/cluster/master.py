@@ -233,7 +233,7 @@ class ClusterRun:
             self._hear_late(index, now_s, data)
             return {"run": self.run_id}
         self._run.expect(self._node(index), index, joined_s=max(0.0, now_s))
-        lease = self._membership.beat(index, now_s, version=version, users=users)
+        lease = self._membership.beat(index, now_s, version=version, users=users, is_leaving="left_s" in data)
         if lease is None:
             return {}
         self._find(index, data)

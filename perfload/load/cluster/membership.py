@@ -89,15 +89,23 @@ class Membership:
         """Return until when the lease lasts that goes with an assignment."""
         return self._members[index].lease_until_s
 
-    def beat(self, index: int, now_s: float, *, version: int, users: int) -> Lease | None:
-        """Note a sign of life and renew the lease; None for a worker that is no member."""
+    def beat(
+        self, index: int, now_s: float, *, version: int, users: int, is_leaving: bool = False
+    ) -> Lease | None:
+        """Note a sign of life and renew the lease; None for a worker that is no member.
+
+        One that `is_leaving` gets no share again, however long it was away.
+        """
         member = self._members.get(index)
         if member is None:
             return None
         # Before the run begins, its first lease lasts longer than what this beat renews.
         member.heard_s = max(member.heard_s, now_s)
         member.version, member.users = max(member.version, version), users
-        member.users_at_s = now_s
+        member.users_at_s, member.is_leaving = (
+            now_s,
+            member.is_leaving or (is_leaving and not member.has_share),
+        )
         if not member.has_share and not member.is_leaving:
             self._admit(index, now_s, "joined" if member.lost_at_s is None else "returned")
         until_s = now_s + LEASE_S

@@ -437,3 +437,13 @@ def test_a_worker_without_a_share_has_its_users_reserved_instead(members: Member
     members.leave(2, 2.0, 2.0)
     assert members.eras[-1].reserved_users == 40
     assert members.excess(0, 120) == 0
+
+
+def test_who_left_while_nobody_heard_of_it_is_not_back(members: Membership) -> None:
+    hear(members, 1.0)
+    hear(members, 4.0, 0, 1)
+    assert members.expire(4.0) == [2]
+    members.beat(2, 90.0, version=0, users=0, is_leaving=True)
+    members.leave(2, 90.0, 60.0)
+    assert [event.kind for event in members.events] == ["lost"]
+    assert members.version == 1
