@@ -8,13 +8,17 @@ and the load generator before everything. Without any of these the answer is tha
 from __future__ import annotations
 
 import math
+import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from perfload.analysis.limits import Use, uses
-from perfload.analysis.operations import busiest_operation
+from perfload.analysis.ceilings import Ceiling, ceilings
+from perfload.analysis.connections import Pool, used_up_pool
+from perfload.analysis.limits import Use, spoken, uses
+from perfload.analysis.operations import busiest_operation, request_time_us
 from perfload.analysis.schema import Bottleneck, BottleneckKind, PhaseStrain, ResourceUse
-from perfload.analysis.strain import Ceiling, Strain, ceilings, strains
+from perfload.analysis.strain import HELD_S, Strain, strains
 from perfload.analysis.tally import load_end_s
 from perfload.model import Reading, RunRecord
 
@@ -23,6 +27,14 @@ EARLY_S = 2.0
 
 MOST_OF_THE_TIME = 0.5
 """The share of the requests' time from which on a database operation is what they wait for."""
+
+FULL_FOR_MOST = 0.5
+"""The share of the strain's readings at their limit: what was full for a moment only did not hold it back."""
+
+MACHINE, BUSIEST = "cpu_percent", "process_cpu_percent_busiest"
+PROCESS = "process_cpu_percent["
+WORTH_NAMING_PERCENT = 30
+"""Of a core: a process with less is not what fills a machine."""
 
 OWN_SOURCES = ("generator",)
 """Readings of the load generator itself: `perfload.analysis.validity` judges by them."""
@@ -57,59 +69,144 @@ class Cause:
 def _cause(record: RunRecord, saturated: Sequence[str], found: Sequence[Strain]) -> Cause:
     if saturated:
         return Cause("generator", "The load generator was the limit, not the system.", list(saturated))
-    first = min(found, key=lambda strain: strain.since_s, default=None)
-    if first is None or math.isinf(first.since_s):
+    strained = _heaviest_first(record, [strain for strain in found if strain.words])
+    if not strained:
         return Cause("none", "Nothing: the system took the load without strain.", _nearest(record))
     signs = [f"In {strain.phase!r}, {strain.words}." for strain in found if strain.words]
-    until_s = load_end_s(record)
-    return (
-        _operations(record, first.since_s, until_s, signs)
-        or _resource(record, first.since_s, signs)
-        or _one_at_a_time(record, first.since_s, until_s, signs)
-        or _unidentified(record, signs)
-    )
+    for strain in strained:
+        cause = (
+            _operations(record, strain, signs)
+            or _resource(record, strain, signs)
+            or _one_at_a_time(record, strain, signs)
+        )
+        if cause:
+            return cause
+    return _unidentified(record, strained, signs)
+
+
+def _heaviest_first(record: RunRecord, found: Sequence[Strain]) -> list[Strain]:
+    """Return the strains that cost requests most time first: a hiccup in the beginning explains no peak.
+
+    Those that follow each other without a break are one, and its beginning comes first.
+    """
+    chains: list[list[Strain]] = []
+    for strain in found:
+        if chains and strain.since_s - chains[-1][-1].until_s < HELD_S:
+            chains[-1].append(strain)
+        else:
+            chains.append([strain])
+
+    def cost(chain: Sequence[Strain]) -> float:
+        return request_time_us(record, chain[0].since_s, chain[-1].until_s)
+
+    return [strain for chain in sorted(chains, key=cost, reverse=True) for strain in chain]
 
 
 def _nearest(record: RunRecord) -> list[str]:
     return [f"Nearest to its limit: {_use_words(use)}." for use in _uses(record)[:1]]
 
 
-def _operations(record: RunRecord, since_s: float, until_s: float, signs: list[str]) -> Cause | None:
-    operation = busiest_operation(record, since_s, until_s)
-    if operation is None or operation.share < MOST_OF_THE_TIME:
+def _operations(record: RunRecord, strain: Strain, signs: list[str]) -> Cause | None:
+    until_s = min(strain.until_s, load_end_s(record))
+    operation = busiest_operation(record, strain.since_s, until_s)
+    if operation is None:
         return None
-    conclusion = f"The database operation {operation.words}."
-    return Cause("operations", conclusion, [*signs, *operation.evidence])
+    evidence = [*signs, *operation.evidence]
+    if operation.share < MOST_OF_THE_TIME:
+        # Requests may also wait for a connection that others of these operations keep busy.
+        pool = _pool(record, strain)
+        busy = operation.total_us / 1e6 / (until_s - strain.since_s)
+        if pool is None or busy < MOST_OF_THE_TIME * pool.at_work:
+            return None
+        evidence += [f"On average it kept {busy:,.1f} connections busy.", pool.words]
+    return Cause("operations", f"The database operation {operation.words}.", evidence)
 
 
-def _resource(record: RunRecord, since_s: float, signs: list[str]) -> Cause | None:
-    full = [use for use in _uses(record) if use.full_since_s is not None]
-    strained_at_s = record.manifest.started_at_s + since_s
+def _full(record: RunRecord, strain: Strain) -> list[Use]:
+    return [
+        use
+        for use in _uses(record, strain.since_s, strain.until_s + 1)
+        if use.full_since_s is not None and use.full_share >= FULL_FOR_MOST
+    ]
+
+
+def _resource(record: RunRecord, strain: Strain, signs: list[str]) -> Cause | None:
+    full = _full(record, strain)
     # What fills up only once requests pile up is an effect of that.
-    early = [use for use in full if (use.full_since_s or 0.0) <= strained_at_s + EARLY_S + _part_s(record)]
+    latest_s = record.manifest.started_at_s + strain.seen_s + EARLY_S
+    before = [use for use in _uses(record, strain.since_s, strain.until_s + 1) if _is_full_by(use, latest_s)]
+    crowded = {use.node for use in before if use.limit.metric == MACHINE}
+    early = [
+        use
+        for use in full
+        # A process gets no core of its own as long as others fill the machine.
+        if use in before or (use.limit.metric == BUSIEST and use.node in crowded)
+    ]
     if not early:
         return None
     first = min(early, key=lambda use: (use.limit.rank, use.full_since_s))
     evidence = [
         f"{_capital(_use_words(use))}." for use in (first, *(use for use in full if use is not first))
     ]
-    return Cause("resource", f"{_capital(first.words)}.", [*signs, *evidence[:5]])
+    conclusion = _capital(first.words)
+    if first.limit.metric == MACHINE:
+        conclusion += _busiest_process(record, first.node, strain)
+        evidence = [*evidence[:5], *_busiest_operation(record, strain)]
+    return Cause("resource", f"{conclusion}.", [*signs, *evidence[:6]])
 
 
-def _part_s(record: RunRecord) -> float:
-    """Return how finely the beginning of the strain is known."""
-    return max(1.0, load_end_s(record) / 60)
+def _is_full_by(use: Use, at_s: float) -> bool:
+    return use.full_since_s is not None and use.full_since_s <= at_s
 
 
-def _one_at_a_time(record: RunRecord, since_s: float, until_s: float, signs: list[str]) -> Cause | None:
-    found = ceilings(record, since_s, until_s)
-    if not found:
+def _busiest_process(record: RunRecord, node: str, strain: Strain) -> str:
+    """Return who used most of the processors of `node`, as far as anybody looked."""
+    used: defaultdict[str, list[float]] = defaultdict(list)
+    for reading in _watching(record):
+        second = reading.at_s - record.manifest.started_at_s
+        is_process = reading.node == node and reading.metric.startswith(PROCESS)
+        if is_process and reading.value is not None and strain.since_s < second <= strain.until_s + 1:
+            used[reading.metric.removeprefix(PROCESS).rstrip("]")].append(reading.value)
+    means = {label: statistics.fmean(values) for label, values in used.items()}
+    busiest = max(means, key=means.__getitem__, default="")
+    if not busiest or means[busiest] < WORTH_NAMING_PERCENT:
+        return ""
+    return f"; of what was watched, {spoken(busiest)} used most, {means[busiest]:.0f} % of a core"
+
+
+def _busiest_operation(record: RunRecord, strain: Strain) -> list[str]:
+    operation = busiest_operation(record, strain.since_s, min(strain.until_s, load_end_s(record)))
+    if operation is None:
+        return []
+    return [f"The database operation with most time was {operation.words}. {operation.evidence[0]}"]
+
+
+def _one_at_a_time(record: RunRecord, strain: Strain, signs: list[str]) -> Cause | None:
+    found = ceilings(record, strain)
+    # What is full lets only so many pass, too.
+    if not found or _full(record, strain):
         return None
-    conclusion = (
-        f"A limit inside the application: {_request(found[0])} waits for something that only so many "
-        "requests get at a time, such as a lock, a single worker or a small pool."
-    )
-    return Cause("one_at_a_time", conclusion, [*signs, *map(_ceiling_words, found[:3]), *_idle(record)])
+    pool = _pool(record, strain)
+    narrow = [ceiling for ceiling in found if ceiling.is_narrow]
+    if not pool and not narrow:
+        return None
+    shown = found if pool else narrow
+    if pool:
+        waits = f"A limit inside the application: {_request(shown[0])} waits for one of few connections to "
+        conclusion = f"{waits}MongoDB on {pool.node}: a small pool."
+    else:
+        conclusion = (
+            f"{_request(shown[0])} waits for something that only one or a few requests get at a time, such "
+            "as a lock, a single worker or a small pool; or for a service that takes no more."
+        )
+    evidence = [*signs, *([pool.words] if pool else []), *map(_ceiling_words, shown[:3])]
+    return Cause("one_at_a_time", conclusion, [*evidence, *_idle(record, strain)])
+
+
+def _pool(record: RunRecord, strain: Strain) -> Pool | None:
+    started_at_s = record.manifest.started_at_s
+    until_s = min(strain.until_s, load_end_s(record))
+    return used_up_pool(record.readings, started_at_s + strain.since_s + 1, started_at_s + until_s)
 
 
 def _request(ceiling: Ceiling) -> str:
@@ -124,16 +221,26 @@ def _ceiling_words(ceiling: Ceiling) -> str:
     )
 
 
-def _idle(record: RunRecord) -> list[str]:
-    nearest = _uses(record)[:1]
+def _idle(record: RunRecord, strain: Strain) -> list[str]:
+    nearest = _uses(record, strain.since_s, strain.until_s)[:1]
     return [f"Nothing that was watched was at its limit; nearest: {_use_words(use)}." for use in nearest]
 
 
-def _unidentified(record: RunRecord, signs: list[str]) -> Cause:
+def _unidentified(record: RunRecord, strained: Sequence[Strain], signs: list[str]) -> Cause:
     watched = _watched(record)
-    seen = f"what {_listed(watched)} read was below its limits" if watched else "nothing was watched"
+    seen = f"what {_listed(watched)} read does not explain it" if watched else "nothing was watched"
     conclusion = f"Not identified: {seen}. It may be something that no monitor looks at."
-    return Cause("unidentified", conclusion, [*signs, *_nearest(record)])
+    wide = [ceiling for strain in strained for ceiling in ceilings(record, strain)]
+    return Cause("unidentified", conclusion, [*signs, *map(_wide_words, wide[:3]), *_nearest(record)])
+
+
+def _wide_words(ceiling: Ceiling) -> str:
+    about = (
+        ""
+        if math.isnan(ceiling.at_a_time)
+        else f" About {ceiling.at_a_time:,.0f} of them got on at a time: behind a pool, or whatever it calls."
+    )
+    return f"{_ceiling_words(ceiling)}{about}"
 
 
 def _phase(record: RunRecord, strain: Strain) -> PhaseStrain:

@@ -65,6 +65,9 @@ LIMITS = (
 SUSTAINED = 3
 """Readings in a row: one busy second is not a limit."""
 
+NEARLY = 0.9
+"""Of its limit: a full resource is a little less in a single reading, and once others want it, too."""
+
 _LABEL = re.compile(r"\[(.*)\]$")
 
 
@@ -77,9 +80,11 @@ class Use:
     metric: str
     unit: str
     highest: float
-    """What it did not fall below for `SUSTAINED` readings in a row."""
+    """The highest mean of `SUSTAINED` readings in a row, none of which was much lower."""
     full_since_s: float | None
     """When it reached its limit for so long, seconds since the epoch; None if it did not."""
+    full_share: float
+    """The part of the readings that were at the limit, or nearly."""
 
     @property
     def share(self) -> float:
@@ -90,7 +95,13 @@ class Use:
     def words(self) -> str:
         """What it is, where."""
         label = _LABEL.search(self.metric)
-        return f"{self.limit.resource.replace('{label}', label[1] if label else '')} on {self.node}"
+        return f"{self.limit.resource.replace('{label}', spoken(label[1]) if label else '')} on {self.node}"
+
+
+def spoken(label: str) -> str:
+    """Return what a label stands for: `port:8000`, a choice of the monitor of processes, is a process."""
+    kind, _, value = label.partition(":")
+    return {"port": f"the process at port {value}", "pid": f"process {value}", "name": value}.get(kind, label)
 
 
 def uses(readings: Sequence[Reading]) -> list[Use]:
@@ -110,10 +121,11 @@ def uses(readings: Sequence[Reading]) -> list[Use]:
 
 def _use(limit: Limit, node: str, metric: str, unit: str, held: Sequence[Reading]) -> Use:
     highest, full_since_s = 0.0, None
+    full = sum(1 for reading in held if NEARLY * limit.limit <= (reading.value or 0.0) <= limit.up_to)
     for first in range(len(held) - SUSTAINED + 1):
         values = [reading.value or 0.0 for reading in held[first : first + SUSTAINED]]
-        lowest = min(values) if max(values) <= limit.up_to else 0.0
-        highest = max(highest, lowest)
-        if full_since_s is None and lowest >= limit.limit:
+        level = min(sum(values) / SUSTAINED, min(values) / NEARLY) if max(values) <= limit.up_to else 0.0
+        highest = max(highest, level)
+        if full_since_s is None and level >= limit.limit:
             full_since_s = held[first].at_s
-    return Use(limit, node, metric, unit, highest, full_since_s)
+    return Use(limit, node, metric, unit, highest, full_since_s, full / len(held))

@@ -72,12 +72,17 @@ def busiest_operation(record: RunRecord, since_s: float, until_s: float) -> Oper
     busiest = max(found.values(), key=lambda operation: operation.total_us, default=None)
     if busiest is None or not busiest.count:
         return None
-    busiest.request_time_us = sum(
+    busiest.request_time_us = request_time_us(record, since_s, until_s)
+    return busiest
+
+
+def request_time_us(record: RunRecord, since_s: float, until_s: float) -> float:
+    """Return the time of all requests that were finished from `since_s` to `until_s`."""
+    return sum(
         window.latency.sum + window.failed.sum
         for window in record.windows
         if since_s <= window.second < until_s
     )
-    return busiest
 
 
 @dataclass(frozen=True, slots=True)
