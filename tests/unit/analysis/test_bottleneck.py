@@ -371,19 +371,8 @@ def test_users_who_only_think_do_not_make_a_lock_of_slowness() -> None:
 
 
 def test_what_takes_seconds_even_in_calm_is_not_behind_because_of_that() -> None:
-    """Of 10/s that take 2 s each, the last twenty of every phase end in the next one."""
-    patient = (window(second, [2_000] * 10, due=10) for second in range(2, 60))
-    first = Window(
-        "run-1",
-        "local",
-        2,
-        "Normal",
-        "GET",
-        "/a",
-        Histogram(),
-        Histogram(),
-        Histogram(),
-        0,
-        ((0, 10, 0), (1, 10, 0)),
-    )
+    """Of 10/s that take 5 s each, the last fifty of every phase end in the next one."""
+    patient = (window(second, [5_000] * 10, due=10) for second in range(5, 60))
+    due = tuple((second, 10, 0) for second in range(5))
+    first = Window("run-1", "local", 5, "Normal", "GET", "/b", Histogram(), Histogram(), Histogram(), 0, due)
     assert judged(RunRecord(MANIFEST, windows=(first, *patient)))["kind"] == "none"
