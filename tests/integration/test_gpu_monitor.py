@@ -13,7 +13,7 @@ from perfload.monitors.base import Measurement, MonitorUnavailable
 from perfload.monitors.gpu import GpuMonitor, is_present
 from perfload.monitors.process import SamplerProcess
 from perfload.readings import decode_reading
-from tests.integration.test_sampler import wait_for_lines
+from tests.integration.test_sampler import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.monitors]
 
@@ -44,7 +44,8 @@ def test_a_card_is_read_where_there_is_one_and_a_reason_given_where_there_is_non
 def test_the_sampler_goes_on_without_a_card(tmp_path: Path) -> None:
     out = tmp_path / "readings.jsonl"
     sampler = SamplerProcess.start(out, node="n", interval_s=0.1, monitors=["gpu", "host"])
-    wait_for_lines(out, 30)
+    sources = ('"source":"gpu"', '"source":"host"')
+    wait_until(lambda: out.exists() and all(source in out.read_text() for source in sources), "both")
     assert sampler.stop() == 0
     readings = [decode_reading(line) for line in out.read_text().splitlines()]
     assert any(one.source == "host" and one.value is not None for one in readings)
