@@ -153,7 +153,7 @@ def test_a_worker_with_another_shape_file_takes_no_part(tmp_path: Path) -> None:
         made.add_worker()
         made.start("--expect-workers", 2)
         made.master.wait_for("reported as ready")
-        (tmp_path / "steady.py").write_text(STEADY.format(seconds=5, rate=500))
+        (tmp_path / "steady.py").write_text(STEADY.format(seconds=5, rate=500, max_users=None))
         other = made.add_worker()
         assert made.master.wait() == 4, made.master.output
 
