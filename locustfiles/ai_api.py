@@ -40,14 +40,30 @@ OBJECTIVES = "llama3.1-8b"
 TEST_KEY = "sk-test-perfload"  # opens nothing but `perfload target`
 
 
-class Chat(OpenAIUser):
-    """Ask one question and read the answer as it is written."""
+class ChatCompletions(OpenAIUser):
+    """What all users of OpenAI's API have in common."""
 
-    weight = 50
+    abstract = True
     wait_time = between(1, 3)
     model = OPENAI_MODEL
     objectives = OBJECTIVES
     default_key = TEST_KEY
+
+
+class Messages(AnthropicUser):
+    """What all users of Anthropic's API have in common."""
+
+    abstract = True
+    wait_time = between(1, 3)
+    model = ANTHROPIC_MODEL
+    objectives = OBJECTIVES
+    default_key = TEST_KEY
+
+
+class Chat(ChatCompletions):
+    """Ask one question and read the answer as it is written."""
+
+    weight = 50
 
     @task
     def ask(self) -> None:
@@ -56,14 +72,10 @@ class Chat(OpenAIUser):
         self.chat(prompt.text, system=prompt.system, max_tokens=prompt.max_tokens, name="chat")
 
 
-class LongPrompt(OpenAIUser):
+class LongPrompt(ChatCompletions):
     """Ask about a long text whose beginning the server may have in its cache."""
 
     weight = 20
-    wait_time = between(1, 3)
-    model = OPENAI_MODEL
-    objectives = OBJECTIVES
-    default_key = TEST_KEY
 
     @task
     def ask(self) -> None:
@@ -72,14 +84,10 @@ class LongPrompt(OpenAIUser):
         self.chat(prompt.text, max_tokens=prompt.max_tokens, name="chat (long prompt)")
 
 
-class Talk(AnthropicUser):
+class Talk(Messages):
     """Talk for several turns; each sends all that was said before."""
 
     weight = 20
-    wait_time = between(1, 3)
-    model = ANTHROPIC_MODEL
-    objectives = OBJECTIVES
-    default_key = TEST_KEY
 
     @task
     def talk(self) -> None:
@@ -91,14 +99,10 @@ class Talk(AnthropicUser):
                 return
 
 
-class ToolUse(AnthropicUser):
+class ToolUse(Messages):
     """Offer a tool, and give its result if the model asks for it."""
 
     weight = 10
-    wait_time = between(1, 3)
-    model = ANTHROPIC_MODEL
-    objectives = OBJECTIVES
-    default_key = TEST_KEY
 
     @task
     def use_tool(self) -> None:

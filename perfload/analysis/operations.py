@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from perfload.analysis.profiled import OTHER, intervals
 from perfload.model import RunRecord
-
-KIND = "operation"
-"""The observations that say how often operations of one shape ran, and for how long."""
 
 
 @dataclass(slots=True)
@@ -60,15 +57,19 @@ class Operation:
 def busiest_operation(record: RunRecord, since_s: float, until_s: float) -> Operation | None:
     """Return the operations that took most time from `since_s` to `until_s`; None if none were seen."""
     found: dict[tuple[str, str], Operation] = {}
-    for run in _runs(record):
-        operation = found.setdefault((run.ns, run.shape), Operation(run.ns, run.shape))
-        half = operation.halves[run.at_s > until_s / 2]
-        half[0] += run.count
-        half[1] += run.total_us
-        if since_s <= run.at_s <= until_s:
-            operation.count += run.count
-            operation.total_us += run.total_us
-            operation.scans += run.scans
+    for interval in intervals(record):
+        ns, _, shape = interval.key
+        if ns == OTHER:
+            continue  # many shapes together: none of them can be named
+        operation = found.setdefault((ns, shape), Operation(ns, shape))
+        count, total_us = interval.counts["count"], interval.counts["total_us"]
+        half = operation.halves[interval.until_s > until_s / 2]
+        half[0] += count
+        half[1] += total_us
+        if since_s <= interval.until_s <= until_s:
+            operation.count += count
+            operation.total_us += total_us
+            operation.scans += interval.counts["collection_scans"]
     busiest = max(found.values(), key=lambda operation: operation.total_us, default=None)
     if busiest is None or not busiest.count:
         return None
@@ -83,28 +84,3 @@ def request_time_us(record: RunRecord, since_s: float, until_s: float) -> float:
         for window in record.windows
         if since_s <= window.second < until_s
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Runs:
-    """How often operations of one shape ran between two looks at the profiler."""
-
-    at_s: float
-    ns: str
-    shape: str
-    count: int
-    total_us: int
-    scans: int
-
-
-def _runs(record: RunRecord) -> Iterator[_Runs]:
-    for observation in record.observations:
-        if observation.kind != KIND:
-            continue
-        data = observation.data
-        texts = data.get("ns"), data.get("shape")
-        counts = [data.get(key, 0) for key in ("count", "total_us", "collection_scans")]
-        # The file may have been written by another version, or by anybody.
-        if all(isinstance(text, str) for text in texts) and all(type(count) is int for count in counts):
-            at_s = observation.at_s - record.manifest.started_at_s
-            yield _Runs(at_s, str(texts[0]), str(texts[1]), *counts)

@@ -110,31 +110,46 @@ class CollectionState:
     average_document_bytes: float | None
 
 
-def operations(record: RunRecord) -> list[ProfiledOperation]:
-    """Return all operations by shape, those with the most time first."""
-    found: dict[tuple[str, str, str], ProfiledOperation] = {}
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Operations of one shape between two looks at the profiler, in seconds of the run."""
+
+    key: tuple[str, str, str]
+    """(collection, operation, shape)."""
+    from_s: float
+    until_s: float
+    counts: Mapping[str, int]
+    data: Mapping[str, Any]
+
+
+def intervals(record: RunRecord) -> Iterator[Interval]:
+    """Yield what the profiler saw of the load, in order of time; what ran before it is left out."""
     started_at_s = record.manifest.started_at_s
     for observation in _observed(record, "operation"):
         data = observation.data
         key = (_text(data, "ns"), _text(data, "op"), _text(data, "shape"))
         counts = {name: _count(data.get(name)) for name in _COUNTS}
-        if not all(key) or not counts["count"]:
-            continue
-        operation = found.get(key) or found.setdefault(key, _operation(key, data))
         until_s = observation.at_s - started_at_s
         from_s = data.get("from_s")
         began_s = from_s - started_at_s if isinstance(from_s, (int, float)) else until_s
-        if until_s <= 0:
-            # Before the load: whatever it was, no phase is to blame.
-            continue
+        if all(key) and counts["count"] and until_s > 0:
+            yield Interval(key, began_s, until_s, counts, data)
+
+
+def operations(record: RunRecord) -> list[ProfiledOperation]:
+    """Return all operations by shape, those with the most time first."""
+    found: dict[tuple[str, str, str], ProfiledOperation] = {}
+    for interval in intervals(record):
+        data, counts = interval.data, interval.counts
+        operation = found.get(interval.key) or found.setdefault(interval.key, _operation(interval.key, data))
+        middle_s = max(0.0, (interval.from_s + interval.until_s) / 2)
         operation.total.add(counts)
-        operation.phases[span_at(record.manifest.phases, max(0.0, (began_s + until_s) / 2)).name].add(counts)
+        operation.phases[span_at(record.manifest.phases, middle_s).name].add(counts)
         _add_times(operation.times_us, data.get("histogram"))
         plan = _text(data, "plan")
         if plan:
             operation.plans[plan] = operation.plans.get(plan, 0) + counts["count"]
-    seen = (operation for operation in found.values() if operation.total.count)
-    return sorted(seen, key=lambda operation: operation.total.total_us, reverse=True)
+    return sorted(found.values(), key=lambda operation: operation.total.total_us, reverse=True)
 
 
 def _operation(key: tuple[str, str, str], data: Mapping[str, Any]) -> ProfiledOperation:

@@ -70,8 +70,10 @@ def readings(
     )
 
 
-def operations(*, total_us: int, scans: int = 0, since_s: int = 30) -> tuple[Observation, ...]:
-    data = {"ns": "app.models", "shape": "find {owner: =}", "count": 60, "total_us": total_us}
+def operations(
+    *, total_us: int, scans: int = 0, since_s: int = 30, ns: str = "app.models"
+) -> tuple[Observation, ...]:
+    data = {"ns": ns, "op": "find", "shape": "find {owner: =}", "count": 60, "total_us": total_us}
     data["collection_scans"] = scans
     return tuple(
         Observation(START_S + second + 0.5, "db-1", "mongodb_profiler", "operation", data)
@@ -376,3 +378,8 @@ def test_what_takes_seconds_even_in_calm_is_not_behind_because_of_that() -> None
     due = tuple((second, 10, 0) for second in range(5))
     first = Window("run-1", "local", 5, "Normal", "GET", "/b", Histogram(), Histogram(), Histogram(), 0, due)
     assert judged(RunRecord(MANIFEST, windows=(first, *patient)))["kind"] == "none"
+
+
+def test_many_shapes_together_are_not_given_a_name() -> None:
+    found = judged(replace(SLOW, observations=operations(total_us=45_000_000, ns="other")))
+    assert found["kind"] == "unidentified"
