@@ -24,13 +24,13 @@ from perfload.report.prose import GLOSSARY, LEDES
 
 SECTIONS = {
     "thresholds": "Thresholds",
-    "cause": "What held it back",
+    "cause": "Cause",
     "load": "Load",
     "throughput": "Throughput",
     "latency": "Latency",
     "requests": "Requests",
     "ai": "AI APIs",
-    "stages": "Where the time goes",
+    "stages": "Stages",
     "generator": "Generator",
     "host": "Host",
     "monitors": "Systems",
@@ -86,7 +86,7 @@ def _body(
         overview.header(record, summary),
         _section("thresholds", overview.thresholds(summary)),
         overview.tiles(summary),
-        _section("cause", causes.section(summary["bottleneck"])),
+        _section("cause", causes.section(summary["bottleneck"]), title="What held it back"),
         _load(summary, charts),
         _throughput(summary, charts),
         _latency(charts),
@@ -188,7 +188,7 @@ def _ai(record: RunRecord, charts: dict[str, Figure | None]) -> Markup:
 
 def _stages(summary: Summary, charts: dict[str, Figure | None]) -> Markup:
     chart = _chart(charts, "stages", "Mean time of a request by stage", "No request had a response.")
-    return _section("stages", stages.section(summary["stages"], chart))
+    return _section("stages", stages.section(summary["stages"], chart), title="Where the time goes")
 
 
 def _generator(record: RunRecord, summary: Summary, charts: dict[str, Figure | None]) -> Markup:
