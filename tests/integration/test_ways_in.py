@@ -47,6 +47,23 @@ def test_the_demo_meets_every_goal_and_starts_every_arrival(project: Path) -> No
     assert {"cpu_percent", "memory_percent"} <= {row["metric"] for row in host if row["source"] == "host"}
 
 
+@pytest.mark.timing
+@pytest.mark.ai
+def test_the_demo_of_language_models_meets_its_goals_and_sends_no_key(project: Path) -> None:
+    key = "sk-live-0123456789"
+    (project / ".env.performance").write_text(f"OPENAI_TEST_API_KEY={key}\nANTHROPIC_TEST_API_KEY={key}\n")
+    finished = perfload("demo", "ai", "--time-scale", "120", cwd=project)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    (folder,) = run_folders(project)
+    summary = read_summary(folder)
+    assert [phase["arrivals"]["started"] for phase in summary["phases"]] == [4, 32, 40]
+    assert [rule["status"] for rule in summary["thresholds"]] == ["pass"] * 4
+    # The emulator refuses a key that is not its own: nobody sent it one.
+    assert summary["totals"]["failures"] == 0
+    written = finished.stdout + finished.stderr + "".join(path.read_text() for path in folder.glob("*.js*"))
+    assert key not in written
+
+
 def test_run_finds_files_by_name_and_ends_with_the_verdicts_code(project: Path) -> None:
     with TargetProcess() as target:
         options = ("--host", target.url, "--time-scale", "30", "--threshold", "p95 < 1us")

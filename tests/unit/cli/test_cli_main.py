@@ -89,7 +89,8 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["dance"], "invalid choice: 'dance'"),
         (["report"], "the following arguments are required: RUN"),
         (["report", "reports/x", "--jsno"], "unrecognized arguments: --jsno"),
-        (["demo", "fast", "--x=1"], "unrecognized arguments: fast --x=1"),
+        (["demo", "ai", "fast", "--x=1"], "unrecognized arguments: fast --x=1"),
+        (["demo", "fast"], "argument WHAT: invalid choice: 'fast'"),
         (["demo", "--time-scale", "quick"], "argument --time-scale: invalid float value: 'quick'"),
     ],
 )
