@@ -20,6 +20,7 @@ import pytest
 from tests.integration.redis_server import free_port
 
 ENOUGH_S = 20.0
+_READY = "Server is ready to receive web requests"
 
 
 class PrometheusServer:
@@ -64,7 +65,8 @@ class PrometheusServer:
                 return True
         except urllib.error.HTTPError as error:
             with error:
-                return error.code == 401
+                # Who is not let in is not told either; the log says it to everybody.
+                return error.code == 401 and _READY in (self._folder / "prometheus.log").read_text()
         except OSError:
             return False
 
