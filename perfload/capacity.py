@@ -236,6 +236,8 @@ def busiest_second(phase: Phase, span: PhaseSpan) -> float:
 
     A ramp is a staircase of whole arrivals per second, of which the last step or the first is the highest.
     """
+    if phase.arrival_times is not None:
+        return most_due(phase, span, 1.0)
     highest = max(span.start, span.end)
     if phase.poisson_seed is not None:
         return at_random(highest, span.duration_s)
@@ -258,6 +260,8 @@ def _in_flight(spans: Sequence[PhaseSpan], phase: Phase, span: PhaseSpan, stay_s
     Random arrivals in flight are a Poisson number too, and with each of them it may be the highest.
     """
     users = most_within(spans, span, stay_s)
+    if phase.arrival_times is not None:
+        users = max(users, most_due(phase, span, stay_s))
     if phase.poisson_seed is not None:
         users = at_random(users, span.planned)
     return math.ceil(users - _FUZZ)
@@ -271,6 +275,18 @@ def most_within(spans: Sequence[PhaseSpan], span: PhaseSpan, window_s: float) ->
     """
     ends_s = (span.start_s + span.duration_s * step / _STEPS for step in range(_STEPS + 1))
     return max(_arrived(spans, end_s) - _arrived(spans, end_s - window_s) for end_s in ends_s)
+
+
+def most_due(phase: Phase, span: PhaseSpan, window_s: float) -> int:
+    """Return the most of a phase's arrival times that lie in any `window_s` seconds, its end left out."""
+    times = phase.arrival_times or ()
+    window_s *= phase.duration_s / span.duration_s  # as long as that is before the time scale
+    most = first = 0
+    for last, time_s in enumerate(times):
+        while time_s - times[first] >= window_s:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
 
 
 def _arrived(spans: Sequence[PhaseSpan], t_s: float) -> float:

@@ -2,134 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from perfload.errors import UsageError
 from perfload.histogram import Histogram
-from perfload.units import parse_duration_s
+from perfload.phase import ALL_PHASES as ALL_PHASES  # noqa: PLC0414  # a type of these borders too
+from perfload.phase import Model as Model  # noqa: PLC0414
+from perfload.phase import Phase as Phase  # noqa: PLC0414
 
 SCHEMA_VERSION = 1
 """Version of the run record and of `summary.json`; a reader refuses a newer one."""
-
-ALL_PHASES = "all"
-"""What summaries call the row over all phases (without warm-up phases)."""
-
-Model = Literal["arrivals", "users", "pause"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """One phase of a load plan, as its author writes it.
-
-    Open model: `arrival_rate` (virtual users per second), optionally `ramp_to`; or `arrival_count` spread
-    evenly over the phase. Closed model: `users` (concurrent), optionally `ramp_to_users`. `pause=True`:
-    nothing. Exactly one of these four is given; anything else raises `UsageError`.
-
-    `max_users` caps the virtual users in flight (open model): an arrival above it is dropped and counted.
-    `poisson_seed` makes the arrivals a Poisson process drawn from that seed; else they are evenly spaced.
-    `warmup=True` keeps the phase out of totals and thresholds.
-    """
-
-    name: str
-    duration: str | float
-    arrival_rate: float | None = None
-    ramp_to: float | None = None
-    arrival_count: int | None = None
-    users: int | None = None
-    ramp_to_users: int | None = None
-    pause: bool = False
-    max_users: int | None = None
-    poisson_seed: int | None = None
-    warmup: bool = False
-    duration_s: float = field(init=False)
-    model: Model = field(init=False)
-
-    def __new__(cls, **options: object) -> Phase:
-        """Refuse an option that does not exist with the nearest one that does, instead of a `TypeError`."""
-        known = [option.name for option in fields(cls) if option.init]
-        for option in options.keys() - set(known):
-            near = difflib.get_close_matches(option, known, n=1)
-            raise UsageError(
-                f"phase {options.get('name', '?')!r} has an unknown option {option!r}",
-                hint=(f"did you mean {near[0]}? " if near else "") + f"Known: {', '.join(known)}",
-            )
-        return object.__new__(cls)
-
-    def __post_init__(self) -> None:
-        duration_s = parse_duration_s(self.duration, f"phase {self.name!r}, duration")
-        object.__setattr__(self, "duration_s", duration_s)
-        object.__setattr__(self, "model", self._model())
-        self._check()
-
-    def _model(self) -> Model:
-        given = {
-            "arrival_rate": self.arrival_rate is not None,
-            "arrival_count": self.arrival_count is not None,
-            "users": self.users is not None,
-            "pause": self.pause,
-        }
-        names = [name for name, is_given in given.items() if is_given]
-        if len(names) != 1:
-            raise self._error(
-                f"needs exactly one of {', '.join(given)}; it has {' and '.join(names) or 'none'}",
-                'for example Phase(name="Normal", duration="5m", arrival_rate=50)',
-            )
-        if names[0] == "pause":
-            return "pause"
-        return "users" if names[0] == "users" else "arrivals"
-
-    def _check(self) -> None:
-        if not isinstance(self.name, str) or not self.name.strip() or self.name == ALL_PHASES:
-            raise UsageError(
-                f"a phase is named {self.name!r}",
-                hint=f"give it a name of its own, other than {ALL_PHASES!r}",
-            )
-        if self.duration_s <= 0:
-            raise self._error("has no duration", 'write a duration above zero, such as "90s"')
-        for option in ("arrival_rate", "ramp_to", "arrival_count", "users", "ramp_to_users"):
-            value = getattr(self, option)
-            if value is not None and (not math.isfinite(value) or value < 0):
-                raise self._error(f"{option} is {value}", f"{option} is a number of at least 0")
-        if self.max_users is not None and self.max_users < 1:
-            raise self._error(f"max_users is {self.max_users}", "max_users is at least 1")
-        self._check_pairs()
-
-    def _check_pairs(self) -> None:
-        pairs = (
-            ("ramp_to", "arrival_rate"),
-            ("ramp_to_users", "users"),
-            ("max_users", "arrivals"),
-            ("poisson_seed", "arrivals"),
-        )
-        for option, base in pairs:
-            if getattr(self, option) is None:
-                continue
-            if base == "arrivals" and self.model != "arrivals":
-                raise self._error(f"{option} needs arrivals", "use it with arrival_rate or arrival_count")
-            if base != "arrivals" and getattr(self, base) is None:
-                raise self._error(f"{option} needs {base}", f"give {base} too, or leave {option} out")
-
-    def _error(self, message: str, hint: str) -> UsageError:
-        return UsageError(f"phase {self.name!r} {message}", hint=hint)
-
-    @property
-    def start(self) -> float:
-        """Arrivals per second, or concurrent users, at the phase's start."""
-        if self.model == "users":
-            return float(self.users or 0)
-        if self.arrival_count is not None:
-            return self.arrival_count / self.duration_s
-        return float(self.arrival_rate or 0)
-
-    @property
-    def end(self) -> float:
-        """Arrivals per second, or concurrent users, at the phase's end."""
-        target = self.ramp_to_users if self.model == "users" else self.ramp_to
-        return self.start if target is None else float(target)
 
 
 @dataclass(frozen=True, slots=True)

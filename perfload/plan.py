@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from perfload.errors import UsageError
 from perfload.model import Phase, PhaseSpan, span_at
+from perfload.trace import Trace
 
 _FUZZ = 1e-9
 """Products of decimal fractions fall just short of whole numbers: 0.1 s x 30/s is 2.9999999999999996."""
@@ -39,14 +40,19 @@ class Level:
 class Plan:
     """The phases of a run, one after the other."""
 
-    def __init__(self, phases: Sequence[Phase], *, time_scale: float = 1.0) -> None:
-        """Check `phases` as a whole; `time_scale` divides durations only, rates and counts stay.
+    def __init__(
+        self, phases: Sequence[Phase], *, time_scale: float = 1.0, trace: Trace | None = None
+    ) -> None:
+        """Check `phases` as a whole; `time_scale` divides durations and arrival times, rates and counts stay.
+
+        With a `trace`, arrival k of the plan asks what the trace's request k asked.
 
         Raises `UsageError` for an empty plan, a repeated name, something that is no `Phase`, a bad scale.
         """
         _check(phases, time_scale)
         self.phases = tuple(phases)
         self.time_scale = time_scale
+        self.trace = trace
         self.spans = tuple(_spans(self.phases, time_scale))
         self.duration_s = self.spans[-1].end_s
 
@@ -112,7 +118,8 @@ def _spans(phases: Sequence[Phase], time_scale: float) -> Iterator[PhaseSpan]:
     start_s = 0.0
     for phase in phases:
         duration_s = phase.duration_s / time_scale
-        stretched = duration_s / phase.duration_s if phase.arrival_count is not None else 1.0
+        is_counted = phase.arrival_count is not None or phase.arrival_times is not None
+        stretched = duration_s / phase.duration_s if is_counted else 1.0
         yield PhaseSpan(
             name=phase.name,
             start_s=start_s,
@@ -131,6 +138,8 @@ def _planned(phase: Phase, duration_s: float) -> int:
         return 0
     if phase.arrival_count is not None:
         return phase.arrival_count
+    if phase.arrival_times is not None:
+        return len(phase.arrival_times)
     if phase.poisson_seed is not None:
         return sum(1 for _ in _poisson(phase, duration_s))
     if phase.ramp_to is not None:
@@ -140,7 +149,10 @@ def _planned(phase: Phase, duration_s: float) -> int:
 
 def _offsets(phase: Phase, duration_s: float) -> Iterator[float]:
     """Yield the seconds into the phase at which its arrivals are due."""
-    if phase.poisson_seed is not None:
+    if phase.arrival_times is not None:
+        stretched = duration_s / phase.duration_s
+        yield from (time_s * stretched for time_s in phase.arrival_times)
+    elif phase.poisson_seed is not None:
         yield from _poisson(phase, duration_s)
     elif phase.ramp_to is not None:
         for begin_s, length_s, arrivals in _stairs(phase, duration_s):

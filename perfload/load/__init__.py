@@ -18,6 +18,7 @@ from perfload.load.ai import AnthropicUser, Conversation, Objectives, OpenAIUser
 from perfload.load.checks import expect_json, expect_status
 from perfload.load.feeder import DataFeeder
 from perfload.load.shape import PhasedShape
+from perfload.load.trace import TraceShape, TraceUser, traced
 from perfload.load.users import HttpUser
 from perfload.model import Phase
 
@@ -31,11 +32,14 @@ __all__ = [
     "Phase",
     "PhasedShape",
     "Tool",
+    "TraceShape",
+    "TraceUser",
     "expect_json",
     "expect_status",
     "record",
     "record_values",
     "setting",
+    "traced",
 ]
 
 _plugin = plugin.install(events)

@@ -22,6 +22,7 @@ from perfload.load.licence import Licence, Upcoming
 from perfload.model import PhaseSpan
 from perfload.plan import Arrival, Level, Plan
 from perfload.recorder import Recorder
+from perfload.trace import TraceRequest
 
 LOOK_S = 0.1
 """How often a node that waits looks whether its share has changed."""
@@ -30,14 +31,16 @@ LOOK_S = 0.1
 class Visit:
     """What the requests of one virtual user need to know of its arrival; carried by the user's greenlet."""
 
-    __slots__ = ("due_s", "is_first", "phase")
+    __slots__ = ("due_s", "is_first", "phase", "request")
 
-    def __init__(self, phase: str, due_s: float) -> None:
+    def __init__(self, phase: str, due_s: float, request: TraceRequest | None = None) -> None:
         self.phase = phase
         self.due_s = due_s
         """The intended start, in seconds of the run."""
         self.is_first = True
         """True until the first request, whose latency counts from the intended start, has ended."""
+        self.request = request
+        """What it is to ask, where the plan replays a trace."""
 
 
 class OneVisit(Sequence[Any]):
@@ -195,7 +198,8 @@ class Dispatcher:
         if user is None:
             return
         user.tasks = OneVisit(user.tasks)
-        visit = Visit(span.name, arrival.at_s)
+        trace = self._plan.trace
+        visit = Visit(span.name, arrival.at_s, trace.requests[arrival.number] if trace else None)
         user.perfload_visit = visit
         user.start(self._users).perfload_visit = visit
 

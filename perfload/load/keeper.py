@@ -76,7 +76,7 @@ class Keeper:
         record = self._describe(plan)
         run = self.run = Run(record, self._config, plan)
         if self._live is not None:
-            self._live.begin(run, record, self._config.rules)
+            self._live.begin(run, record, self._config.rules, plan)
             run.watch = self._live.take
         if plan is not None:
             self._environment.shape_class.is_over = self._is_over

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -39,8 +40,15 @@ class PhasedShape(LoadTestShape):
 
 
 def digest(plan: Plan | None) -> str:
-    """Return what tells the phases of one plan from those of another; "" without a plan."""
-    return "" if plan is None else hashlib.sha256(repr(plan.phases).encode()).hexdigest()[:16]
+    """Return what tells the phases of one plan, and its trace, from those of another; "" without a plan."""
+    if plan is None:
+        return ""
+    hashed = hashlib.sha256(repr(plan.phases).encode())
+    for phase in plan.phases:
+        times = phase.arrival_times or ()  # as numbers: as text a million of them would take a second
+        hashed.update(struct.pack(f"<{len(times)}d", *times))
+    hashed.update((plan.trace.digest if plan.trace else "").encode())
+    return hashed.hexdigest()[:16]
 
 
 class NoUsersDispatcher(UsersDispatcher):

@@ -38,7 +38,7 @@ class Watched:
             run_id, STARTED_AT_S, "http://localhost", ("A", "B"), "LoadTest", spans, tuple(rules)
         )
         self.live = live or Live()
-        self.live.begin(self, manifest, parse_rules(rules))
+        self.live.begin(self, manifest, parse_rules(rules), options.get("plan"))
         assert self.live.run is not None
         self.run = self.live.run
 

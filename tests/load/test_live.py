@@ -115,16 +115,26 @@ def test_the_next_run_goes_on_from_where_the_last_one_ended(watched: Watched, tm
         (Phase(name="Constant", duration=60, arrival_rate=7), 1),
         (Phase(name="Count", duration=60, arrival_count=90), 1),
         (Phase(name="Ramp", duration=60, arrival_rate=2, ramp_to=50), 25),  # it is a staircase
+        (Phase(name="Times", duration=60, arrival_times=[0.0, 6.5, *(24.5 + n / 99 for n in range(99))]), 0),
     ],
 )
 def test_what_is_due_by_now_is_what_the_plan_says(phase: Phase, error: int) -> None:
     plan = Plan([Phase(name="Before", duration=5, arrival_rate=1), phase])
     at_s = [found.at_s for found in plan.schedule() if isinstance(found, Arrival) and found.phase == 1]
     span = plan.spans[1]
-    assert due(span, 5.0) == 0
-    assert due(span, 65.0) == due(span, 99.0) == span.planned
+    assert due(span, 5.0, phase) == 0
+    assert due(span, 65.0, phase) == due(span, 99.0, phase) == span.planned
     for now_s in (11.5, 30.0, 64.0):
-        assert due(span, now_s) == pytest.approx(sum(at <= now_s for at in at_s), abs=error)
+        assert due(span, now_s, phase) == pytest.approx(sum(at <= now_s for at in at_s), abs=error)
+
+
+def test_arrivals_at_times_of_their_own_are_planned_at_these(tmp_path: Path) -> None:
+    plan = Plan([Phase(name="Trace", duration=100, arrival_times=[10, 90, 90, 92])], time_scale=2)
+    watched = Watched(tmp_path, phases=plan.spans, plan=plan)
+    found = []
+    for watched.at_s in (4.9, 5.0, 44.9, 45.0, 50.0):
+        found.append(watched.live.planned()["Trace"])
+    assert found == [0, 1, 1, 3, 4]
 
 
 def test_time_stands_still_once_the_load_has_ended(watched: Watched) -> None:

@@ -134,6 +134,23 @@ def test_a_ramp_is_at_its_peak_in_whole_arrivals() -> None:
     assert busiest_second(plan.phases[0], plan.spans[0]) == 10
 
 
+GRID = 1 / 64
+"""Seconds whose multiples are exact, so that who leaves as another comes is not there twice."""
+
+
+@given(st.lists(st.integers(0, 6400), min_size=1), st.integers(32, 9600), st.sampled_from([0.5, 1.0, 4.0]))
+def test_arrivals_at_times_of_their_own_are_counted_as_they_come(
+    times: list[int], stay: int, time_scale: float
+) -> None:
+    stay_s = stay * GRID
+    phase = Phase(name="a", duration=100, arrival_times=[time * GRID for time in sorted(times)])
+    plan = Plan([phase], time_scale=time_scale)
+    due_s = [step.at_s for step in schedule(plan)]
+    (need,) = reckoned(plan, duration_s=stay_s).phases
+    assert need.users == most_in_flight(due_s, stay_s)
+    assert need.visits_per_s == most_in_flight(due_s, 1.0)
+
+
 def test_the_load_at_random_comes_up_to_what_its_schedule_has() -> None:
     plan = constant(50, "1h", poisson_seed=1)
     due_s = [arrival.at_s for arrival in schedule(plan)]

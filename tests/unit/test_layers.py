@@ -18,6 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("recorder", "plan", "thresholds", "codec", "joining", "hosts", "dataset", "observations"),
     ("readings",),
     ("model", "costs"),
+    ("phase", "trace"),
     ("histogram", "units", "redact", "suggest", "child", "options", "cluster_key", "monitoring"),
     ("errors",),
 )

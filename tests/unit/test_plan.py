@@ -175,9 +175,66 @@ def test_open_and_closed_phases_mix() -> None:
     assert (plan.rate_at(0.5), plan.rate_at(2.5), plan.rate_at(3.5)) == (0, 2, 0)
 
 
+TIMES = (0.0, 0.25, 0.25, 3.0, 4.0)
+
+
+def test_arrival_times_are_carried_out_to_the_bit() -> None:
+    plan = Plan(
+        [Phase(name="a", duration=3, arrival_count=1), Phase(name="b", duration=4.1, arrival_times=TIMES)]
+    )
+    assert [step.at_s - 3 for step in arrivals(plan)[1:]] == [3 + time_s - 3 for time_s in TIMES]
+    assert plan.spans[1].planned == 5
+    assert plan.spans[1].start == plan.spans[1].end == plan.rate_at(3.1) == 5 / 4.1
+
+
+def test_the_time_scale_divides_arrival_times_too() -> None:
+    plan = Plan([Phase(name="a", duration=4, arrival_times=TIMES)], time_scale=2)
+    assert [step.at_s for step in arrivals(plan)] == [0, 0.125, 0.125, 1.5, 2]
+    assert (plan.duration_s, plan.spans[0].planned, plan.rate_at(1)) == (2, 5, 2.5)
+
+
+@given(st.lists(st.floats(0, 100)), st.integers(1, 8), st.floats(0.1, 1000))
+def test_the_union_over_workers_is_every_arrival_time(
+    times: list[float], workers: int, time_scale: float
+) -> None:
+    times = sorted([*times, 50.0])
+    plan = Plan([Phase(name="a", duration=100, arrival_times=times)], time_scale=time_scale)
+    union = sorted(
+        (step for index in range(workers) for step in arrivals(plan, index, workers)),
+        key=lambda step: step.number,
+    )
+    assert [step.number for step in union] == list(range(len(times)))
+    assert [step.at_s * time_scale for step in union] == pytest.approx(times)
+
+
+def test_arrival_times_may_be_any_sequence_and_are_kept_as_a_tuple() -> None:
+    phase = Phase(name="a", duration=4, arrival_times=[0, 0.25, 0.25, 3, 4])
+    assert phase.arrival_times == TIMES
+    assert phase == Phase(name="a", duration=4, arrival_times=TIMES) != Phase(name="a", duration=4, users=1)
+    assert phase != Phase(name="a", duration=4, arrival_times=[0, 0.25, 0.25, 3, 3.9])
+    assert "0.25" not in repr(phase)  # there may be a million
+
+
+def test_arrival_times_may_have_a_cap() -> None:
+    plan = Plan([Phase(name="a", duration=4, arrival_times=TIMES, max_users=2)])
+    assert plan.max_users_at(1) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"duration": 5, "arrival_times": [1, 0.5]}, r"arrival_times\[1\] is 0.5, after 1.0"),
+        ({"duration": 5, "arrival_times": [1, 5.1]}, r"arrival_times\[1\] is 5.1"),
+        ({"duration": 5, "arrival_times": [-0.1]}, r"arrival_times\[0\] is -0.1"),
+        ({"duration": 5, "arrival_times": [0, math.nan, 1]}, r"arrival_times\[1\] is nan"),
+        ({"duration": 5, "arrival_times": [math.inf]}, r"arrival_times\[0\] is inf"),
+        ({"duration": 5, "arrival_times": []}, "has no arrival_times that are numbers"),
+        ({"duration": 5, "arrival_times": "123"}, "has no arrival_times that are numbers"),
+        ({"duration": 5, "arrival_times": [1, "x"]}, "has no arrival_times that are numbers"),
+        ({"duration": 5, "arrival_times": 3}, "has no arrival_times that are numbers"),
+        ({"duration": 5, "arrival_times": [1], "arrival_rate": 2}, "arrival_rate and arrival_times"),
+        ({"duration": 5, "arrival_times": [1], "poisson_seed": 2}, "a poisson_seed and arrival_times"),
+        ({"duration": 5, "arrival_times": [1], "ramp_to": 2}, "ramp_to needs arrival_rate"),
         ({"duration": 5, "arrival_rate": -1}, "arrival_rate is -1"),
         ({"duration": 0, "arrival_rate": 1}, "has no duration"),
         ({"duration": "5 minutes", "arrival_rate": 1}, "'5 minutes' is not a duration"),

@@ -1,6 +1,6 @@
 """Language models behind HTTP APIs: users that ask them, what their streams say, and when.
 
-- users, conversation, tools, prompts: what scenarios are made of
+- users, conversation, tools, prompts, trace_prompts: what scenarios are made of
 - openai_wire, anthropic_wire, json_values: what servers send, as an answer
 - reading, answer: one answer as it arrives; its times
 - figures, objectives, prices: what is recorded of it
@@ -13,6 +13,7 @@ from perfload.load.ai.objectives import Objectives
 from perfload.load.ai.prompts import Lengths, Prompt, PromptFile, SyntheticPrompts
 from perfload.load.ai.reading import AnswerTimeouts
 from perfload.load.ai.tools import Tool
+from perfload.load.ai.trace_prompts import TracePrompts
 from perfload.load.ai.users import AnthropicUser, OpenAIUser
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "PromptFile",
     "SyntheticPrompts",
     "Tool",
+    "TracePrompts",
     "Usage",
 ]

@@ -19,7 +19,7 @@ _COMMON = (
     "body back parent face level office door health person art war history party result change morning "
     "reason research girl guy moment air teacher force education foot boy age policy music market sense"
 )
-_WORDS = tuple(_COMMON.split())
+WORDS = tuple(_COMMON.split())
 """Common and short: about one token each, for nearly every tokenizer."""
 
 
@@ -142,4 +142,4 @@ class SyntheticPrompts:
 
 
 def _words(random: Random, count: int) -> list[str]:
-    return random.choices(_WORDS, k=count)
+    return random.choices(WORDS, k=count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,8 @@ from perfload.load.live.latest import LatestReadings
 from perfload.load.live.rules import LiveRules
 from perfload.load.live.totals import LATE_AFTER_US, Totals
 from perfload.load.node import Batch
-from perfload.model import ArrivalWindow, Manifest, NodeRecord, PhaseSpan, Reading, Window, span_at
+from perfload.model import ArrivalWindow, Manifest, NodeRecord, Phase, PhaseSpan, Reading, Window, span_at
+from perfload.plan import Plan
 from perfload.store import READINGS
 from perfload.thresholds import Rule
 
@@ -73,7 +75,9 @@ class Rates:
 class LiveRun:
     """One run: what was done so far, how its generators are, how its thresholds stand."""
 
-    def __init__(self, run: WatchedRun, manifest: Manifest, rules: Sequence[Rule]) -> None:
+    def __init__(
+        self, run: WatchedRun, manifest: Manifest, rules: Sequence[Rule], plan: Plan | None = None
+    ) -> None:
         self.manifest = manifest
         self.rules = LiveRules(rules, manifest)
         self.readings = LatestReadings(run.folder / READINGS)
@@ -82,6 +86,7 @@ class LiveRun:
         self.started = self.late = self.dropped = self.requests = self.failures = 0
         self.is_over = False
         self._run = run
+        self._phases = plan.phases if plan else (None,) * len(manifest.phases)
         self._seconds: dict[int, Second] = {}
         self._ended_s: float | None = None
 
@@ -179,18 +184,26 @@ class LiveRun:
 
     def planned(self) -> dict[str, int]:
         """Return the arrivals that were due by now, by phase."""
+        now_s = self.now_s()
         return {
-            span.name: due(span, self.now_s()) for span in self.manifest.phases if span.model == "arrivals"
+            span.name: due(span, now_s, phase)
+            for span, phase in zip(self.manifest.phases, self._phases, strict=True)
+            if span.model == "arrivals"
         }
 
 
-def due(span: PhaseSpan, now_s: float) -> int:
-    """Return how many of the arrivals of a phase were due by second `now_s`, going by the phase's rate."""
+def due(span: PhaseSpan, now_s: float, phase: Phase | None = None) -> int:
+    """Return how many of the arrivals of a phase were due by second `now_s`.
+
+    Going by the phase's rate, or by its arrival times, where it has them.
+    """
     passed_s = now_s - span.start_s
     if passed_s <= 0 or not span.planned:
         return 0
     if passed_s >= span.duration_s:
         return span.planned
+    if phase is not None and phase.arrival_times is not None:
+        return bisect.bisect_right(phase.arrival_times, passed_s * phase.duration_s / span.duration_s)
     by_now = span.start * passed_s + (span.end - span.start) * passed_s**2 / (2 * span.duration_s)
     in_all = (span.start + span.end) / 2 * span.duration_s
     return int(span.planned * by_now / in_all)
@@ -204,9 +217,11 @@ class Live:
         self.run: LiveRun | None = None
         """The run under way, or the last one."""
 
-    def begin(self, run: WatchedRun, manifest: Manifest, rules: Sequence[Rule]) -> None:
+    def begin(
+        self, run: WatchedRun, manifest: Manifest, rules: Sequence[Rule], plan: Plan | None = None
+    ) -> None:
         """Watch `run`, which is about to start."""
-        self.run = LiveRun(run, manifest, rules)
+        self.run = LiveRun(run, manifest, rules, plan)
 
     def take(self, batch: Batch) -> None:
         """Take in what a node has delivered for the run under way."""

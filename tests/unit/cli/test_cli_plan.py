@@ -11,6 +11,7 @@ from perfload.errors import UsageError
 from perfload.histogram import Histogram
 from perfload.model import ArrivalWindow, Phase, Reading, Window
 from perfload.store import RunWriter
+from perfload.trace import read_trace
 from tests.unit.cli.test_cli_report import MANIFEST, NODE
 
 ROOT = Path(__file__).parents[3]
@@ -73,6 +74,47 @@ def test_a_shape_may_import_its_neighbours_and_print(project: Path) -> None:
         "class Near(Base):\n    phases = [Phase(name='a', duration=1, arrival_rate=RATE)]\n"
     )
     assert read_phases(path) == [Phase(name="a", duration=1, arrival_rate=7)]
+
+
+def test_arrival_times_come_through_to_the_bit(project: Path) -> None:
+    path = project / "shapes" / "thirds.py"
+    path.write_text(
+        "from perfload.load import Phase, PhasedShape\n"
+        "class Thirds(PhasedShape):\n"
+        "    phases = [Phase(name='a', duration=1, arrival_times=[n / 3 for n in range(4)])]\n"
+    )
+    assert read_phases(path) == [Phase(name="a", duration=1, arrival_times=[n / 3 for n in range(4)])]
+
+
+TRACE_REPLAY = ROOT / "shapes" / "trace_replay.py"
+
+
+def test_the_trace_that_ships(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PERFLOAD_TRACE_SPEED", "2")
+    monkeypatch.setenv("PERFLOAD_TRACE_START", "1m")
+    monkeypatch.setenv("PERFLOAD_TRACE_DURATION", "300")
+    assert main(["plan", str(TRACE_REPLAY), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    trace = read_trace(ROOT / "data" / "ai_trace.jsonl", start_s=60, duration_s=300)
+    (phase,) = found["phases"]
+    assert (phase["name"], phase["duration_s"]) == ("ai_trace.jsonl from 60 s x 2", 150)
+    assert phase["arrivals"] == len(trace.requests) > 400
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("PERFLOAD_TRACE", "nowhere.csv", "nowhere.csv cannot be read"),
+        ("PERFLOAD_TRACE_START", "soon", "TraceReplay, start: 'soon' is not a duration"),
+        ("PERFLOAD_TRACE_SPEED", "0", "TraceReplay, speed: '0' is not a speed"),
+    ],
+)
+def test_a_trace_that_cannot_be_replayed(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError, match=message):
+        read_phases(TRACE_REPLAY)
 
 
 @pytest.mark.parametrize(
