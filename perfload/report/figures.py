@@ -8,21 +8,18 @@ x axis (milliseconds since the run's start, shown as mm:ss) and the same bands f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from perfload.histogram import Histogram
 from perfload.model import RunRecord
-from perfload.report import series
-from perfload.report.drawing import Figure, bars, base_layout, label, line, over_time, rounded, tint
+from perfload.report import series, spectrum
+from perfload.report.drawing import Figure, bars, label, line, over_time, tint
 from perfload.report.palette import BLUE, GREEN, GREY, ORANGE, PALETTE, PINK, PURPLE, RED
 from perfload.report.series import Series, TimeAxis
+from perfload.report.spectrum import Curve
 
 MAX_NODES = len(PALETTE)
 """A chart draws this many nodes, those with the highest peaks; more lines cannot be told apart."""
-
-_STEPS_PER_DECADE = 24
 
 
 def build(record: RunRecord) -> dict[str, Figure | None]:
@@ -110,42 +107,12 @@ def _latency(record: RunRecord, axis: TimeAxis, merged: Sequence[Histogram]) -> 
 
 def _spectrum(record: RunRecord) -> Figure | None:
     response, service, failed = series.total_latencies(record)
-    lines = (
-        ("response time", response, BLUE, "solid"),
-        ("service time", service, ORANGE, "dash"),
-        ("time to failure", failed, RED, "dot"),
+    curves = (
+        Curve("response time", response, BLUE, "solid"),
+        Curve("service time", service, ORANGE, "dash"),
+        Curve("time to failure", failed, RED, "dot"),
     )
-    traces = [
-        _spectrum_line(name, merged, color, dash) for name, merged, color, dash in lines if merged.count
-    ]
-    if not traces:
-        return None
-    nines = range(1, 10)
-    layout = base_layout("took at most, ms", height=320) | {"hovermode": "closest"}
-    layout["yaxis"]["type"] = "log"
-    layout["xaxis"] = {
-        "type": "log",
-        "tickvals": [1, 2, *(10**exponent for exponent in nines)],
-        "ticktext": ["0 %", "50 %", *(f"{100 - 100 / 10**e:.{max(0, e - 2)}f} %" for e in nines)],
-    }
-    return {"data": traces, "layout": layout}
-
-
-def _spectrum_line(name: str, merged: Histogram, color: str, dash: str) -> dict[str, Any]:
-    """Return the percentiles of `merged`, spaced as in HdrHistogram's plots: 1 / (1 - p) on a log axis."""
-    steps = range(math.ceil(math.log10(merged.count) * _STEPS_PER_DECADE))
-    inverses = [*(10 ** (step / _STEPS_PER_DECADE) for step in steps), float(merged.count)]
-    percents = [*(100 - 100 / inverse for inverse in inverses[:-1]), 100.0]
-    return {
-        "type": "scatter",
-        "mode": "lines" if len(inverses) > 1 else "markers",
-        "name": name,
-        "x": [rounded(inverse) for inverse in inverses],
-        "y": [rounded(value / 1000) for value in merged.percentiles(percents)],
-        "customdata": [f"{percent:.6g}" for percent in percents],
-        "line": {"color": color, "dash": dash, "width": 2},
-        "hovertemplate": f"{name}: %{{customdata}} % within %{{y:,.4~g}} ms<extra></extra>",
-    }
+    return spectrum.figure(curves, "took at most, ms")
 
 
 def _generator_cpu(record: RunRecord, axis: TimeAxis) -> Figure | None:

@@ -1,25 +1,25 @@
-"""The report of one run as a single HTML file that opens with no network.
-
-The page's content security policy allows the two scripts in it, by their hashes, and nothing else: no request
-to anywhere, no inline handler. What comes from outside is escaped as well (`perfload.report.markup`,
-`perfload.report.escape`); the policy is the second lock.
-"""
+"""The report of one run as a single HTML file that opens with no network."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib import resources
-from string import Template
-
-from plotly.offline import get_plotlyjs
-
 from perfload.analysis.schema import Summary
 from perfload.model import RunRecord
-from perfload.report import ai, causes, database, figures, found, overview, panels, series, stages, tables
+from perfload.report import (
+    ai,
+    ai_metrics,
+    causes,
+    database,
+    figures,
+    found,
+    overview,
+    panels,
+    series,
+    stages,
+    tables,
+)
 from perfload.report.drawing import Figure
-from perfload.report.escape import script_json
-from perfload.report.markup import Markup, element, escaped, joined
+from perfload.report.markup import Markup, element, joined
+from perfload.report.page import chart, page
 from perfload.report.prose import GLOSSARY, LEDES
 
 SECTIONS = {
@@ -49,33 +49,13 @@ def render(record: RunRecord, summary: Summary) -> str:
     charts = figures.build(record) | {"stages": stages.figure(summary["stages"])}
     axis = series.time_axis(record)
     watched = panels.build(record, axis)
-    charts |= watched | ai.build(record, axis)
-    plotly, script = get_plotlyjs(), _asset("report.js")
-    return Template(_asset("report.html")).substitute(
-        policy=_policy(plotly, script),
-        title=escaped(
-            f"{overview.VERDICTS[summary['verdict']][0]} · {summary['target']['host']} · {summary['run_id']}"
-        ),
-        style=_asset("report.css"),
-        body=_body(record, summary, charts, list(watched)),
-        figures=script_json({name: chart for name, chart in charts.items() if chart}),
-        plotly=plotly,
-        script=script,
-    )
-
-
-def _asset(name: str) -> str:
-    return resources.files("perfload.report").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-def _policy(*scripts: str) -> str:
-    """Return a policy that lets exactly `scripts` run. Plotly sets styles, hence 'unsafe-inline'."""
-    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    charts |= watched
+    if ai_metrics.are_in(summary):
+        charts |= ai.build(record, axis)
+    verdict = overview.VERDICTS[summary["verdict"]][0]
+    title = f"{verdict} · {summary['target']['host']} · {summary['run_id']}"
+    drawn = {name: figure for name, figure in charts.items() if figure}
+    return page(title, _body(record, summary, charts, list(watched)), drawn)
 
 
 def _body(
@@ -91,7 +71,7 @@ def _body(
         _throughput(summary, charts),
         _latency(charts),
         _requests(summary),
-        _ai(record, charts),
+        _ai(summary, charts),
         _stages(summary, charts),
         _generator(record, summary, charts),
         _host(record, charts),
@@ -99,11 +79,11 @@ def _body(
         _database(summary),
         _method(record),
     )
-    return joined([_navigation(record, summary), main])
+    return joined([_navigation(summary), main])
 
 
-def _navigation(record: RunRecord, summary: Summary) -> Markup:
-    left_out = () if ai.is_there(record) else ("ai",)
+def _navigation(summary: Summary) -> Markup:
+    left_out = () if ai_metrics.are_in(summary) else ("ai",)
     links = (
         element("a", title, href=f"#{anchor}") for anchor, title in SECTIONS.items() if anchor not in left_out
     )
@@ -122,18 +102,7 @@ def _chart(
     figure = charts[name]
     if figure is None:
         return joined([element("h3", title), tables.empty(absent)])
-    toggle = Markup()
-    if log:
-        is_log = figure["layout"]["yaxis"].get("type") == "log"
-        toggle = element(
-            "button", "Log scale", type="button", data_log=name, aria_pressed=str(is_log).lower()
-        )
-    height = f"--height: {figure['layout']['height']}px"
-    return element(
-        "figure",
-        element("div", element("h3", title), toggle, class_="head"),
-        element("div", class_="chart", data_figure=name, style=height, role="img", aria_label=title),
-    )
+    return chart(name, title, figure, log=log)
 
 
 def _load(summary: Summary, charts: dict[str, Figure | None]) -> Markup:
@@ -174,21 +143,26 @@ def _latency(charts: dict[str, Figure | None]) -> Markup:
 
 def _requests(summary: Summary) -> Markup:
     metrics = Markup()
-    if summary["metrics"]:
-        metrics = joined([element("h3", "Metrics of the scenario"), tables.metrics(summary)])
+    own = ai_metrics.others(summary)
+    if own:
+        metrics = joined([element("h3", "Metrics of the scenario"), tables.metrics(own)])
     return _section("requests", tables.requests(summary), metrics, title="Requests by phase")
 
 
-def _ai(record: RunRecord, charts: dict[str, Figure | None]) -> Markup:
-    if not ai.is_there(record):
+def _ai(summary: Summary, charts: dict[str, Figure | None]) -> Markup:
+    if not ai_metrics.are_in(summary):
         return Markup()
-    shown = (_chart(charts, name, title, "") for name, title in ai.CHARTS.items() if name in charts)
-    return _section("ai", ai.section(record), *shown, title="Language models")
+    places: list[Markup] = []
+    for name, words in ai.CHARTS.items():
+        if name in charts:
+            places.append(_chart(charts, name, words.title, "", log=words.log))
+            places += [element("p", element("small", words.note))] if words.note else []
+    return _section("ai", ai.section(summary, places), title="Language models")
 
 
 def _stages(summary: Summary, charts: dict[str, Figure | None]) -> Markup:
-    chart = _chart(charts, "stages", "Mean time of a request by stage", "No request had a response.")
-    return _section("stages", stages.section(summary["stages"], chart), title="Where the time goes")
+    drawn = _chart(charts, "stages", "Mean time of a request by stage", "No request had a response.")
+    return _section("stages", stages.section(summary["stages"], drawn), title="Where the time goes")
 
 
 def _generator(record: RunRecord, summary: Summary, charts: dict[str, Figure | None]) -> Markup:

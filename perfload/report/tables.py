@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from perfload.analysis.schema import (
     EventSummary,
+    MetricSummary,
     NodeSummary,
     PhaseSummary,
     RequestSummary,
@@ -168,8 +169,8 @@ def _left_out(more: int, where: str) -> Markup:
     return element("p", f"{count(more)} more in {where}.", class_="muted") if more > 0 else Markup()
 
 
-def metrics(summary: Summary) -> Markup:
-    """Return the scenario's own metrics, each in its unit."""
+def metrics(found: Iterable[MetricSummary]) -> Markup:
+    """Return `found`, the scenario's own metrics, each in its unit."""
     titles = ("Mean", "p50", "p90", "p95", "p99", "Max")
     columns = (Column("Metric"), *numbers("Values"), *numbers(*titles))
     rows = [
@@ -180,7 +181,7 @@ def metrics(summary: Summary) -> Markup:
                 *(quantity(value, metric["unit"]) for value in _metric_values(metric["spread"])),
             )
         )
-        for metric in summary["metrics"]
+        for metric in found
     ]
     return table(columns, rows, label="Custom metrics")
 

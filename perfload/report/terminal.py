@@ -15,6 +15,7 @@ from perfload.analysis.schema import (
     ThresholdSummary,
 )
 from perfload.model import ALL_PHASES
+from perfload.report import ai_metrics, ai_terminal
 from perfload.report.escape import visible
 from perfload.report.layout import Cell, TextColumn, aligned, fitted, wrapped
 from perfload.report.overview import VERDICTS, load_model, when
@@ -76,7 +77,8 @@ class _Page:
             self._table("Phases", _PHASES, _phases(summary["phases"])),
             self._table("Requests", _REQUESTS, map(_request, _totals(summary))),
             self._failures(summary["failures"]),
-            self._table("Metrics", _METRICS, map(_metric, summary["metrics"])),
+            self._language_models(summary),
+            self._table("Metrics", _METRICS, map(_metric, ai_metrics.others(summary))),
             self._cause(summary["bottleneck"]),
             self._advice(summary["advice"]),
             self._notes(summary["notes"]),
@@ -112,6 +114,11 @@ class _Page:
         more = len(most) - TOP_FAILURES
         if more > 0:
             yield self._styled(f"{_INDENT}{count(more)} more in the report", "faint")
+
+    def _language_models(self, summary: Summary) -> Iterator[str]:
+        yield from self._table("Language models", ai_terminal.COLUMNS, ai_terminal.rows(summary))
+        for words in ai_terminal.sums(summary):
+            yield from self._wrapped(words, first=_INDENT)
 
     def _cause(self, found: Bottleneck) -> Iterator[str]:
         if found["kind"] == "none":

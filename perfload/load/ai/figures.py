@@ -29,6 +29,9 @@ FINISH_REASONS = {
 }
 """Both providers' words for the same; any other is `other`, so that no server chooses how many there are."""
 
+LONGEST_INPUT = 2**20
+"""Inputs of so many tokens or more are counted together: no server chooses how many metrics there are."""
+
 COST_UNIT = "millionths"
 """Of the currency of the price table: metrics keep three decimals, and a token costs less than that."""
 
@@ -47,6 +50,7 @@ def figures_of(
     """Yield what an answer that has ended adds to the metrics: latencies and tokens only if it is whole."""
     if answer.ok:
         yield from _latencies(answer)
+        yield from _first_token_by_input(answer)
         yield from _tokens(answer)
         reason = FINISH_REASONS.get(answer.finish_reason, "other")
         yield Figure(f"finish_{reason}", "answers", (1,))
@@ -89,6 +93,15 @@ def _latencies(answer: Answer) -> Iterator[Figure]:
         yield Figure("icl", "ms", answer.gaps_ms)
     if any(answer.read_delay_ns):  # without the kernel's stamps nobody knows
         yield Figure("read_delay", "ms", [delay_ns / 1e6 for delay_ns in answer.read_delay_ns])
+
+
+def _first_token_by_input(answer: Answer) -> Iterator[Figure]:
+    """Yield TTFT under the power of two at or below the length of the input: 512 for 512 to 1,023 tokens."""
+    tokens = answer.usage.input_tokens
+    if tokens is None or answer.ttft_ms is None or not answer.is_streamed:
+        return
+    from_tokens = 1 << (min(max(1, tokens), LONGEST_INPUT).bit_length() - 1)
+    yield Figure(f"ttft_input_{from_tokens}", "ms", (answer.ttft_ms,))
 
 
 def _tokens(answer: Answer) -> Iterator[Figure]:
