@@ -21,6 +21,19 @@ _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _NUMERIC = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*")
 _ENTRY = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>[0-9]{1,5}))?")
 _MAX_PORT = 65535
+_PAID_SERVICES = (
+    ".api.openai.com",
+    ".openai.azure.com",
+    ".api.anthropic.com",
+    ".generativelanguage.googleapis.com",
+    ".api.mistral.ai",
+    ".api.deepseek.com",
+    ".api.groq.com",
+    ".api.together.xyz",
+    ".api.x.ai",
+    ".openrouter.ai",
+)
+"""How the names of some end that sell answers of language models; only a hint depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +84,12 @@ class HostRules:
         shown = f"[{host}]" if ":" in host else host
         if named:
             shown = f"{shown}:{port}"
+        owner = "if that system is yours"
+        if f".{host}".endswith(_PAID_SERVICES):
+            owner = "that is somebody else's service, and every request costs money: if you may load it"
         raise UsageError(
             f"load may not go to {shown}",
-            hint="if that system is yours, name it in [target] allow of perfload.toml "
-            f"or pass --allow-host {shown}",
+            hint=f"{owner}, name it in [target] allow of perfload.toml or pass --allow-host {shown}",
         )
 
 

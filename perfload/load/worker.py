@@ -9,6 +9,7 @@ from typing import Any
 from perfload.config import Config
 from perfload.hosts import HostRules
 from perfload.load import manifest
+from perfload.load.ai import spending
 from perfload.load.cluster.worker import WorkerLink
 from perfload.load.node import Node
 from perfload.load.preflight import Preflight
@@ -58,7 +59,7 @@ class Worker:
             freezes_objects=self.config.freeze_objects,
             lend=self._link.lend,
         )
-        self._link.attend(node)
+        self._link.attend(node, spending.share(terms.run_id, self._environment.runner.user_classes))
         return node
 
     def stopping(self) -> None:

@@ -11,6 +11,8 @@ from locust import User, constant, task
 from perfload.config import load_config
 from perfload.errors import UsageError
 from perfload.load import Phase, PhasedShape
+from perfload.load.ai import spending
+from perfload.load.ai.budget import Cap
 from perfload.load.cluster import worker as link
 from perfload.load.cluster.messages import BATCH, BEAT
 from perfload.load.node import Assignment
@@ -89,6 +91,22 @@ def test_a_worker_makes_a_node_for_its_share_of_the_plan(worker: Worker, sent: l
     assert [data["run"] for kind, data in sent if kind == BEAT][-2:] == ["run-1", "run-1"]
     assert [data["final"] for kind, data in sent if kind == BATCH][-1] is True
     assert worker.is_busy is False
+
+
+def test_a_worker_tells_of_its_cap_before_the_load(worker: Worker, sent: list[tuple[str, Any]]) -> None:
+    class Asker(User):
+        @classmethod
+        def perfload_cap(cls) -> Cap:
+            return Cap(tokens=400)
+
+    worker._environment.user_classes = [Visitor, Asker]
+    worker._link.assignment = TERMS
+    node = worker.begin()
+    assert node is not None
+    assert sent[-1][1]["account"] == {"tokens": [400, 0.0]}
+    assert spending.of_run("run-1").is_shared
+    node.start()
+    node.finish()
 
 
 def test_the_hosts_that_the_master_allows_are_allowed_here(worker: Worker) -> None:

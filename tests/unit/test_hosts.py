@@ -68,6 +68,23 @@ def test_any_other_host_is_refused_by_its_true_name(url, host):
 
 
 @pytest.mark.parametrize(
+    "host", ["api.openai.com", "api.anthropic.com", "mine.openai.azure.com", "eu.api.openai.com"]
+)
+def test_a_service_that_costs_money_is_not_taken_for_one_s_own(host):
+    error = refusal(f"https://{host}/v1")
+    assert error.message == f"load may not go to {host}"
+    assert error.hint == (
+        "that is somebody else's service, and every request costs money: if you may load it, name it in "
+        f"[target] allow of perfload.toml or pass --allow-host {host}"
+    )
+
+
+@pytest.mark.parametrize("host", ["notapi.openai.com", "api.openai.com.example.com"])
+def test_a_name_that_only_looks_like_a_service_is_any_other(host):
+    assert "if that system is yours" in refusal(f"https://{host}").hint
+
+
+@pytest.mark.parametrize(
     ("url", "said"),
     [
         ("localhost:8000", "has no scheme"),

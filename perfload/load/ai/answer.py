@@ -23,6 +23,7 @@ MALFORMED = "malformed event"
 NO_TOKENS = "no tokens"
 
 MAX_CALLS = 128
+MAX_CHOICES = 128
 
 
 @dataclass(slots=True)
@@ -38,6 +39,25 @@ class Usage:
 
 
 @dataclass(slots=True)
+class Call:
+    """Of a tool, in the parts in which it comes."""
+
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Thought:
+    """A block of Anthropic's reasoning, which goes back as it came when the conversation goes on."""
+
+    parts: list[str] = field(default_factory=list)
+    signature: str = ""
+    redacted: str = ""
+    """What nobody may read takes the place of both."""
+
+
+@dataclass(slots=True)
 class Answer:
     """Filled while a stream is read, or at once from a response that was not one."""
 
@@ -46,6 +66,8 @@ class Answer:
     due_ns: int | None = None
     """When it should have been made, if that was earlier."""
     is_streamed: bool = True
+    is_sent: bool = True
+    """Whether anything of the request has left, so that it may have been taken and have to be paid."""
     status: int = 0
     """That of the response; 0 where there was none."""
     retries: int = 0
@@ -55,7 +77,10 @@ class Answer:
     read_delay_ns: list[int] = field(default_factory=list)
     """How long each of them, or those that came with it, lay in the socket before this process read it."""
     first_content_ns: int | None = None
+    text_bytes: int = 0
+    """Of all pieces, as UTF-8."""
     texts: dict[Channel, list[str]] = field(default_factory=dict)
+    """Of the first choice, where a request asks for several (`n`)."""
     usage: Usage = field(default_factory=Usage)
     finish_reason: str = ""
     error: str = ""
@@ -64,23 +89,40 @@ class Answer:
     """What the server said to that."""
     ended_ns: int | None = None
     """When the stream had ended."""
-    calls: dict[int, dict[str, str]] = field(default_factory=dict)
-    """The tools that are to be called, by their place: `id`, `name`, `arguments`."""
+    choices: int = 1
+    """How many were asked for."""
+    finished: set[int] = field(default_factory=set)
+    """Those that had a reason to finish."""
+    thoughts: dict[int, Thought] = field(default_factory=dict)
+    """By their place in the answer; only where the provider wants them back."""
+    _calls: dict[int, Call] = field(default_factory=dict)
     is_done: bool = False
     """Whether the server said that nothing follows: `[DONE]`, `message_stop`."""
     is_whole: bool = False
     """Whether the server said that this was all: `[DONE]`, a reason to finish, `message_stop`."""
 
-    def add(self, channel: Channel, text: str, at_ns: int) -> None:
+    def add(self, channel: Channel, text: str, at_ns: int, choice: int = 0) -> None:
         """Take one piece; an empty one is none."""
         if not text:
             return
         pieces = self.piece_ns
-        # The kernel's stamps are carried over to another clock, which may take a microsecond back.
-        pieces.append(at_ns if not pieces or at_ns >= pieces[-1] else pieces[-1])
+        if pieces and at_ns < pieces[-1]:
+            # The kernel's stamps are carried over to another clock, which may take a microsecond back.
+            at_ns = pieces[-1]
+        pieces.append(at_ns)
         if channel == "content" and self.first_content_ns is None:
             self.first_content_ns = at_ns
-        self.texts.setdefault(channel, []).append(text)
+        self.text_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        if choice == 0:
+            self.texts.setdefault(channel, []).append(text)
+
+    def finish(self, reason: str, choice: int = 0) -> None:
+        """Note why a choice has ended; when all that were asked for have, the answer is whole."""
+        if choice == 0 or not self.finish_reason:
+            self.finish_reason = reason
+        if len(self.finished) < MAX_CHOICES:
+            self.finished.add(choice)
+        self.is_whole = self.is_whole or len(self.finished) >= self.choices
 
     def fail(self, reason: str, message: str = "") -> None:
         """Note what went wrong; the first reason stays."""
@@ -105,12 +147,42 @@ class Answer:
         """What latencies count from."""
         return self.sent_ns if self.due_ns is None else min(self.due_ns, self.sent_ns)
 
-    def add_call(self, place: int, **parts: str) -> None:
-        """Take a part of a call of a tool; parts of the same name go behind each other."""
-        if place in self.calls or len(self.calls) < MAX_CALLS:
-            call = self.calls.setdefault(place, {"id": "", "name": "", "arguments": ""})
-            for name, part in parts.items():
-                call[name] += part
+    def add_call(self, place: int | None, *, id: str = "", name: str = "", arguments: str = "") -> str:
+        """Take a part of a call of a tool; return what is new in it of what the model has said.
+
+        Without a place it belongs to the call before, unless it has an identifier of its own. The identifier
+        goes before the place, which some servers give to all calls alike. It and the name may come with every
+        part.
+        """
+        last = next(reversed(self._calls), 0) if place is None else place
+        held = self._calls.get(last)
+        if held is not None and id and held.id and id != held.id:
+            last = next((at for at, call in self._calls.items() if call.id == id), max(self._calls) + 1)
+            held = self._calls.get(last)
+        if held is None:
+            if len(self._calls) >= MAX_CALLS:
+                return name + arguments
+            held = self._calls[last] = Call()
+        held.id = held.id or id
+        if name == held.name:
+            name = ""
+        held.name += name
+        held.arguments.append(arguments)
+        return name + arguments
+
+    def thought(self, place: int) -> Thought:
+        """Return the block of reasoning at `place`, to add to it."""
+        if place not in self.thoughts and len(self.thoughts) >= MAX_CALLS:
+            return Thought()
+        return self.thoughts.setdefault(place, Thought())
+
+    @property
+    def calls(self) -> dict[int, dict[str, str]]:
+        """The tools that are to be called, by their place: `id`, `name`, `arguments`."""
+        return {
+            place: {"id": call.id, "name": call.name, "arguments": "".join(call.arguments)}
+            for place, call in self._calls.items()
+        }
 
     def text(self, channel: Channel = "content") -> str:
         """Return all that came over `channel`."""

@@ -31,22 +31,17 @@ def take_event(answer: Answer, event: Event) -> None:
     """Add what one event of a stream says to `answer`."""
     said = parsed(event.data)
     if said is None:
-        answer.fail(MALFORMED, event.data[:200])
+        answer.fail(MALFORMED, event.data)
         return
     kind = a_text(said, "type") or event.event
-    if kind == "error":
+    if "error" in (kind, event.event):  # llama.cpp's has a type of its own in it
         fail(answer, said)
     elif kind == "message_start":
         _take_usage(answer, an_object(said, "message"))
     elif kind == "content_block_start":
         _take_block(answer, an_object(said, "content_block"), a_count(said, "index") or 0, event.received_ns)
     elif kind == "content_block_delta":
-        delta = an_object(said, "delta")
-        channel, key = _DELTAS.get(a_text(delta, "type"), ("content", ""))
-        text = a_text(delta, key)
-        answer.add(channel, text, event.received_ns)
-        if channel == "tool":
-            answer.add_call(a_count(said, "index") or 0, arguments=text)
+        _take_delta(answer, an_object(said, "delta"), a_count(said, "index") or 0, event.received_ns)
     elif kind == "message_delta":
         _take_usage(answer, said)
         answer.finish_reason = a_text(an_object(said, "delta"), "stop_reason") or answer.finish_reason
@@ -58,7 +53,7 @@ def take_body(answer: Answer, body: bytes, at_ns: int) -> None:
     """Fill `answer` from a response that was not streamed: all of it arrived at `at_ns`."""
     whole = parsed(body)
     if whole is None:
-        answer.fail(MALFORMED, body[:200].decode("utf-8", "replace"))
+        answer.fail(MALFORMED, body.decode("utf-8", "replace"))
     elif a_text(whole, "type") == "error":
         fail(answer, whole)
     else:
@@ -78,17 +73,35 @@ def fail(answer: Answer, body: JsonObject) -> None:
 
 def code_of(body: JsonObject) -> str:
     """Return what kind of error `body` tells of; "" where it does not say."""
-    return a_word(an_object(body, "error"), "type")
+    return a_word(an_object(body, "error") or body, "type")
 
 
 def message_of(body: JsonObject) -> str:
     """Return the server's own words."""
-    return a_text(an_object(body, "error"), "message")
+    return a_text(an_object(body, "error") or body, "message")
+
+
+def _take_delta(answer: Answer, delta: JsonObject, place: int, at_ns: int) -> None:
+    channel, key = _DELTAS.get(a_text(delta, "type"), ("content", ""))
+    text = a_text(delta, key)
+    answer.add(channel, text, at_ns)
+    if channel == "tool":
+        answer.add_call(place, arguments=text)
+    elif channel == "reasoning":
+        answer.thought(place).parts.append(text)
+    elif signature := a_text(delta, "signature"):
+        answer.thought(place).signature = signature
 
 
 def _take_block(answer: Answer, block: JsonObject, place: int, at_ns: int) -> None:
     channel, key = _BLOCKS.get(a_text(block, "type"), ("content", ""))
     answer.add(channel, a_text(block, key), at_ns)
+    if channel == "reasoning":
+        thought = answer.thought(place)
+        thought.parts.append(a_text(block, key))
+        thought.signature = a_text(block, "signature")
+    elif a_text(block, "type") == "redacted_thinking":
+        answer.thought(place).redacted = a_text(block, "data")
     if channel == "tool":
         given = json.dumps(block["input"]) if block.get("input") else ""
         answer.add_call(place, id=a_text(block, "id"), name=a_text(block, "name"), arguments=given)
@@ -106,3 +119,6 @@ def _take_usage(answer: Answer, holder: JsonObject) -> None:
     held.cached_tokens = held.cached_tokens if cached is None else cached
     output = a_count(usage, "output_tokens")
     held.output_tokens = held.output_tokens if output is None else output
+    # What was thought, not what is shown of it: the text of the reasoning may be a summary.
+    thought = a_count(an_object(usage, "output_tokens_details"), "thinking_tokens")
+    held.reasoning_tokens = held.reasoning_tokens if thought is None else thought

@@ -1,11 +1,15 @@
-"""What a process has spent in a run, and the cap on it."""
+"""What a process has spent in a run, and how much it may."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from gevent.event import Event
+
 from perfload.errors import UsageError
+from perfload.load.cluster.purse import in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,33 +28,84 @@ class Cap:
         """Return the lower limits of the two."""
         return Cap(min(self.cost, other.cost), min(self.tokens, other.tokens))
 
-    def share(self, count: int) -> Cap:
-        """Return the part of one of `count` load generators."""
-        return Cap(self.cost / count, self.tokens / count)
 
-
-@dataclass(slots=True)
 class Budget:
-    """Spent in one run by one process."""
+    """Of one process in one run: what it has spent, the cap, and its part of that."""
 
-    run_id: str = ""
-    cost: float = 0.0
-    tokens: int = 0
-    is_told: bool = False
-    """Whether it was said that the cap is reached."""
+    def __init__(self, run_id: str = "", *, is_shared: bool = False) -> None:
+        """Begin with nothing spent; one that `is_shared` may spend nothing until it is granted."""
+        self.run_id = run_id
+        self.cost = 0.0
+        self.tokens = 0
+        self.cap = Cap()
+        self.is_shared = is_shared
+        """Whether a master deals the cap out to this process and others."""
+        self.is_over = False
+        """Whether nothing will be granted any more."""
+        self.is_told = False
+        """Whether it was said that the cap is reached."""
+        self.ask: Callable[[], None] = lambda: None
+        """Asks for more; harmless to repeat."""
+        self._granted = Cap(0.0, 0.0)
+        self._limit = Cap()
+        self._soon = Cap()
+        """What has been spent when it is time to ask for more: before there is nothing left."""
+        self._changed = Event()
+
+    def hold_to(self, cap: Cap) -> None:
+        """Lower the cap to `cap`, where that is lower."""
+        if cap.cost < self.cap.cost or cap.tokens < self.cap.tokens:
+            self.cap = self.cap.lowest(cap)
+            self._set_limit()
 
     def spend(self, tokens: int, cost: float) -> None:
         """Add what an answer took, whole or not."""
         self.tokens += tokens
         self.cost += cost
+        if self.cost >= self._soon.cost or self.tokens >= self._soon.tokens:
+            self.ask()
 
-    def excess(self, cap: Cap) -> str:
-        """Return, in words, which part of `cap` is used up; "" while there is some left."""
-        if self.cost >= cap.cost:
-            return f"{self.cost:.4g} spent, of a cost of {cap.cost:.4g} at most"
-        if self.tokens >= cap.tokens:
-            return f"{self.tokens:,} tokens used, of {int(cap.tokens):,} at most"
+    def excess(self, cap: Cap | None = None) -> str:
+        """Return, in words, which part of `cap`, or of its own limit, is used up; "" while some is left."""
+        limit = self._limit if cap is None else cap
+        if self.cost >= limit.cost:
+            return in_words("cost", self.cost, limit.cost)
+        if self.tokens >= limit.tokens:
+            return in_words("tokens", self.tokens, limit.tokens)
         return ""
+
+    # --- shared with other processes
+
+    def account(self) -> dict[str, tuple[float, float]]:
+        """Return, for each thing that is capped, the cap and what this process has spent of it."""
+        spent = {"cost": (self.cap.cost, self.cost), "tokens": (self.cap.tokens, float(self.tokens))}
+        return {kind: held for kind, held in spent.items() if held[0] < math.inf}
+
+    def grant(self, granted: Mapping[str, float], *, is_all: bool) -> None:
+        """Take note of how much this process may have spent in all, and whether that is the last word."""
+        before = self._granted
+        self._granted = Cap(
+            max(before.cost, granted.get("cost", 0.0)), max(before.tokens, granted.get("tokens", 0.0))
+        )
+        self.is_over = self.is_over or is_all
+        if self._granted != before or is_all:
+            self._set_limit()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until something has been granted, or nothing will be; `timeout_s` at most."""
+        self._changed.clear()
+        self.ask()
+        self._changed.wait(timeout_s)
+
+    def _set_limit(self) -> None:
+        if not self.is_shared:
+            self._limit = self.cap
+            return
+        cost = self._granted.cost if self.cap.cost < math.inf else math.inf
+        tokens = self._granted.tokens if self.cap.tokens < math.inf else math.inf
+        self._limit = Cap(cost, tokens)
+        self._soon = Cap() if self.is_over else Cap((self.cost + cost) / 2, (self.tokens + tokens) / 2)
+        self._changed.set()
 
 
 def _limit(name: str, given: float | None) -> float:

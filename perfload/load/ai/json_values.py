@@ -11,6 +11,8 @@ import orjson
 
 JsonObject = dict[str, Any]
 
+_MOST = 10**12
+"""No count is greater: a server may write a number that no float can hold."""
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
@@ -51,9 +53,11 @@ def a_text(value: object, key: str) -> str:
 
 
 def a_count(value: object, key: str) -> int | None:
-    """Return the whole number of at least 0 under `key`; None when there is none."""
+    """Return the whole number of at least 0 under `key`; None when there is none, or no count is so great."""
     found = value.get(key) if isinstance(value, dict) else None
-    return found if isinstance(found, int) and not isinstance(found, bool) and found >= 0 else None
+    if not isinstance(found, int) or isinstance(found, bool):
+        return None
+    return found if 0 <= found <= _MOST else None
 
 
 def a_word(value: object, key: str) -> str:

@@ -1,8 +1,8 @@
 """What OpenAI's chat completions say, as a stream or at once; and what compatible servers make of it.
 
 Source: https://platform.openai.com/docs/api-reference/chat-streaming. Seen in compatible servers:
-`choices: null`, usage in every chunk, `reasoning_content` or `reasoning`, comment lines, errors under
-status 200.
+`choices: null`, usage in every chunk or in the choice, `reasoning_content` or `reasoning`, comment lines,
+errors under status 200, calls of tools that all have the place 0 or none.
 """
 
 from __future__ import annotations
@@ -23,29 +23,31 @@ def take_event(answer: Answer, event: Event) -> None:
         return
     chunk = parsed(event.data)
     if chunk is None:
-        answer.fail(MALFORMED, event.data[:200])
+        answer.fail(MALFORMED, event.data)
         return
     if _is_error(chunk) or event.event == "error":
         fail(answer, chunk)
         return
     _take_usage(answer, chunk)
     for choice in objects(chunk, "choices"):
-        _take_pieces(answer, an_object(choice, "delta"), event.received_ns)
-        _take_finish(answer, choice)
+        place = a_count(choice, "index") or 0
+        _take_pieces(answer, an_object(choice, "delta"), event.received_ns, place)
+        _take_finish(answer, choice, place)
 
 
 def take_body(answer: Answer, body: bytes, at_ns: int) -> None:
     """Fill `answer` from a response that was not streamed: all of it arrived at `at_ns`."""
     whole = parsed(body)
     if whole is None:
-        answer.fail(MALFORMED, body[:200].decode("utf-8", "replace"))
+        answer.fail(MALFORMED, body.decode("utf-8", "replace"))
     elif _is_error(whole):
         fail(answer, whole)
     else:
         _take_usage(answer, whole)
-        for choice in objects(whole, "choices"):
-            _take_pieces(answer, an_object(choice, "message"), at_ns)
-            _take_finish(answer, choice)
+        for place, choice in enumerate(objects(whole, "choices")):
+            _take_pieces(answer, an_object(choice, "message"), at_ns, place)
+            _take_finish(answer, choice, place)
+        answer.is_whole = bool(answer.finished)
     answer.end(at_ns)
 
 
@@ -58,8 +60,9 @@ def fail(answer: Answer, body: JsonObject) -> None:
 def code_of(body: JsonObject) -> str:
     """Return what kind of error `body` tells of; "" where it does not say."""
     error = an_object(body, "error") or body
-    number = a_count(error, "code")
-    return a_word(error, "code") or a_word(error, "type") or ("" if number is None else str(number)[:9])
+    code = a_text(error, "code")
+    number = code if code.isdecimal() else a_count(error, "code") or a_count(error, "http_status_code") or ""
+    return a_word(error, "code") or a_word(error, "type") or str(number)[:9]
 
 
 def message_of(body: JsonObject) -> str:
@@ -72,40 +75,41 @@ def _is_error(body: JsonObject) -> bool:
     return bool(body.get("error")) or body.get("object") == "error"
 
 
-def _take_pieces(answer: Answer, delta: JsonObject, at_ns: int) -> None:
+def _take_pieces(answer: Answer, delta: JsonObject, at_ns: int, choice: int) -> None:
     if (content := delta.get("content")) and isinstance(content, str):
-        answer.add("content", content, at_ns)
+        answer.add("content", content, at_ns, choice)
     elif content:
-        _take_parts(answer, delta, at_ns)
+        _take_parts(answer, delta, at_ns, choice)
     if len(delta) == 1 and content is not None:
         return  # nearly all of them
-    answer.add("reasoning", a_text(delta, "reasoning_content") or a_text(delta, "reasoning"), at_ns)
-    answer.add("content", a_text(delta, "refusal"), at_ns)
+    answer.add("reasoning", a_text(delta, "reasoning_content") or a_text(delta, "reasoning"), at_ns, choice)
+    answer.add("content", a_text(delta, "refusal"), at_ns, choice)
     calls = [*objects(delta, "tool_calls"), *([delta] if "function_call" in delta else [])]
-    answer.add("tool", "".join(_take_call(answer, call) for call in calls), at_ns)
+    answer.add("tool", "".join(_take_call(answer, call, choice) for call in calls), at_ns, choice)
 
 
-def _take_parts(answer: Answer, delta: JsonObject, at_ns: int) -> None:
+def _take_parts(answer: Answer, delta: JsonObject, at_ns: int, choice: int) -> None:
     """Take content in typed parts: Mistral sends text and thinking so."""
     for part in objects(delta, "content"):
-        answer.add(
-            "reasoning", "".join(a_text(thought, "text") for thought in objects(part, "thinking")), at_ns
-        )
-        answer.add("content", a_text(part, "text"), at_ns)
+        thoughts = "".join(a_text(thought, "text") for thought in objects(part, "thinking"))
+        answer.add("reasoning", thoughts, at_ns, choice)
+        answer.add("content", a_text(part, "text"), at_ns, choice)
 
 
-def _take_call(answer: Answer, call: JsonObject) -> str:
+def _take_call(answer: Answer, call: JsonObject, choice: int) -> str:
     """Take a part of a call; return what of it was generated: the name of the function as its arguments."""
     function = an_object(call, "function") or an_object(call, "function_call")
     name, arguments = a_text(function, "name"), a_text(function, "arguments")
-    answer.add_call(a_count(call, "index") or 0, id=a_text(call, "id"), name=name, arguments=arguments)
-    return name + arguments
+    if choice:
+        return name + arguments
+    return answer.add_call(a_count(call, "index"), id=a_text(call, "id"), name=name, arguments=arguments)
 
 
-def _take_finish(answer: Answer, choice: JsonObject) -> None:
+def _take_finish(answer: Answer, choice: JsonObject, place: int) -> None:
     reason = a_text(choice, "finish_reason")
     if reason:
-        answer.finish_reason, answer.is_whole = reason, True
+        answer.finish(reason, place)
+        _take_usage(answer, choice)  # where Moonshot has it
 
 
 def _take_usage(answer: Answer, chunk: JsonObject) -> None:

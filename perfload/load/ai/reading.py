@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from perfload.load.ai.answer import TRUNCATED, Answer
 from perfload.load.ai.json_values import JsonObject, parsed
+from perfload.load.http.content import decode
 from perfload.load.http.failures import CLOSED, RequestFailed
 from perfload.load.http.response import Response
 from perfload.load.http.sse import Event
+from perfload.load.http.stream import BodyStream
 from perfload.load.http.timeouts import NEVER_NS, Timeouts
 
 FIRST_TOKEN = "timed out: first token"  # noqa: S105  # a reason
@@ -20,12 +22,11 @@ _END = "timed out: end of stream"
 
 _END_NS = 1_000_000_000
 """How long the end of the body is waited for once the stream has said that nothing follows."""
+_MAX_SURPLUS_BYTES = 65_536
+"""How much of what follows that is read: the end of the body, if it is one that means well."""
 MAX_ANSWER_BYTES = 64 << 20
 ANSWER_TOO_LARGE = "answer too large"
 MAX_ERROR_BYTES = 65_536
-MAX_MESSAGE = 500
-
-_clean = str.maketrans({"\r": " ", "\n": " "})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def read(response: Response, wire: Wire, answer: Answer, timeouts: AnswerTimeout
     try:
         if not 200 <= response.status_code < 300:
             _read_error(response, wire, answer)
-        elif response.stream is not None and "json" not in response.headers.get("content-type", ""):
+        elif response.stream is not None and "json" not in response.headers.get("content-type", "").lower():
             _read_events(response, wire.take_event, answer, timeouts)
         else:
             answer.is_streamed = False
@@ -92,7 +93,8 @@ def _read_events(
     delayed = answer.read_delay_ns.append
     between_ns = _in_ns(timeouts.between_tokens_s)
     stream.wait_until(answer.sent_ns + _in_ns(timeouts.first_token_s), FIRST_TOKEN)
-    for event in response.iter_sse():
+    events = response.iter_sse()
+    for event in events:
         take(answer, event)
         if len(pieces) != seen:
             seen = len(pieces)
@@ -100,11 +102,49 @@ def _read_events(
             stream.wait_until(event.received_ns + between_ns, BETWEEN_TOKENS)
             if stream.read_bytes > MAX_ANSWER_BYTES:
                 answer.fail(ANSWER_TOO_LARGE)
+        if answer.error and answer.error != ANSWER_TOO_LARGE:
+            _hear_out(stream, events, take, answer)
         elif answer.is_done:
-            stream.wait_until(event.received_ns + _END_NS, _END)
-        if answer.error:
+            _wait_for_end(stream, event.received_ns)
+        if answer.error or answer.is_done:
             break
     answer.end(stream.received_ns)
+
+
+def _hear_out(
+    stream: BodyStream, events: Iterator[Event], take: Callable[[Answer, Event], None], answer: Answer
+) -> None:
+    """Read what follows an error, at which the stream ended: SGLang says only then what it has counted."""
+    failed_ns = stream.received_ns
+    stream.wait_until(failed_ns + _END_NS, _END)
+    before = stream.read_bytes
+    try:
+        for event in events:
+            take(answer, event)
+            if answer.is_done or stream.read_bytes - before > _MAX_SURPLUS_BYTES:
+                break
+    except RequestFailed:
+        pass  # the error before it is the reason
+    if answer.is_done:
+        _wait_for_end(stream, failed_ns)
+    stream.received_ns = failed_ns
+
+
+def _wait_for_end(stream: BodyStream, done_ns: int) -> None:
+    """Read on until the body ends, so that the connection is free again; what comes now is of no interest.
+
+    A body that does not end soon has ended when its server said that it was done: nobody waits for more.
+    """
+    stream.wait_until(done_ns + _END_NS, _END)
+    before = stream.read_bytes
+    try:
+        for _ in stream:
+            if stream.read_bytes - before > _MAX_SURPLUS_BYTES:
+                stream.received_ns = done_ns
+                break
+    except RequestFailed:
+        stream.received_ns = done_ns
+    stream.close()
 
 
 def _read_error(response: Response, wire: Wire, answer: Answer) -> None:
@@ -114,23 +154,20 @@ def _read_error(response: Response, wire: Wire, answer: Answer) -> None:
         body += chunk
         if len(body) > MAX_ERROR_BYTES:
             break
+    try:
+        body = decode(body, response.headers.get("content-encoding", ""), MAX_ERROR_BYTES)
+    except RequestFailed:
+        body = b""  # its status says enough
     said = parsed(body) or {}
     code = wire.code_of(said)
     status = response.status_code
-    answer.fail(f"{status} {code}" if code else f"status {status}", shown(wire.message_of(said)))
+    answer.fail(f"{status} {code}" if code else f"status {status}", wire.message_of(said))
     answer.end(response.received_ns)
 
 
-def shown(message: str) -> str:
-    """Return the words of a server on one line of no great length."""
-    return message[:MAX_MESSAGE].translate(_clean)
-
-
 def _fail(answer: Answer, failure: RequestFailed) -> None:
-    """Note a failure of the request, in the words of answers. What had said that it was done is whole."""
+    """Note a failure of the request, in the words of answers."""
     reason = failure.reason
-    if answer.is_done and answer.is_whole:
-        return
     if reason == _FIRST_BYTE:
         reason = FIRST_TOKEN
     elif reason == CLOSED and answer.status:

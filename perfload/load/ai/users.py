@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -14,17 +17,18 @@ import gevent
 
 from perfload.errors import UsageError
 from perfload.load.ai import anthropic_wire, openai_wire, spending
-from perfload.load.ai.answer import Answer
+from perfload.load.ai.answer import Answer, Thought
 from perfload.load.ai.budget import Cap
 from perfload.load.ai.conversation import Conversation, Message
 from perfload.load.ai.figures import NO_QUOTA, Figure, figures_of, figures_of_attempt, limit_of
 from perfload.load.ai.json_values import parsed
 from perfload.load.ai.objectives import Objectives
-from perfload.load.ai.reading import AnswerTimeouts, Wire, read, shown
+from perfload.load.ai.prices import Price
+from perfload.load.ai.reading import AnswerTimeouts, Wire, read
 from perfload.load.ai.standing import Standing
 from perfload.load.ai.terms import Terms
 from perfload.load.ai.tools import Tool, Tools
-from perfload.load.http.failures import RequestFailed
+from perfload.load.http.failures import REQUEST_TOO_LARGE, RequestFailed
 from perfload.load.http.response import Response
 from perfload.load.users import HttpUser
 
@@ -79,6 +83,11 @@ class AIUser(HttpUser):
     def perfload_check(cls) -> None:
         """Raise `UsageError` for prices, a cap or objectives that make no sense; called before the load."""
         _terms_of(cls)
+
+    @classmethod
+    def perfload_cap(cls) -> Cap:
+        """Return the most that the whole load may spend; called before it."""
+        return _terms_of(cls).cap
 
     def chat(
         self,
@@ -140,8 +149,7 @@ class AIUser(HttpUser):
         attempt = 0
         while True:
             spending.check(self, terms.cap)
-            answer, standing = self._ask(payload, name, timeouts)
-            spending.spend(answer, price, _characters(payload))
+            answer, standing = self._ask(payload, name, timeouts, price)
             if attempt >= spare or not _may_succeed_later(answer):
                 break
             gevent.sleep(self._wait_s(standing, attempt))
@@ -153,24 +161,30 @@ class AIUser(HttpUser):
         return answer
 
     def _ask(
-        self, payload: dict[str, Any], name: str | None, timeouts: AnswerTimeouts
+        self, payload: dict[str, Any], name: str | None, timeouts: AnswerTimeouts, price: Price | None
     ) -> tuple[Answer, Standing]:
         is_streamed = bool(payload.get("stream"))
-        due_ns = self._due_ns()
-        with self.client.post(
-            self._path,
-            json=payload,
-            headers=self._headers,
-            name=name,
-            stream=is_streamed,
-            catch_response=True,
-            allow_redirects=False,  # the key is for this host
-            timeout=timeouts.of_request(is_streamed=is_streamed),
-        ) as response:
-            answer = Answer(response.call.began_ns, due_ns, is_streamed)
-            read(response, self._wire, answer, timeouts)
-            self._hide_key(answer)
-            self._mark(response, answer)
+        answer = Answer(
+            time.perf_counter_ns(), self._due_ns(), is_streamed, choices=_whole(payload.get("n"), 1)
+        )
+        try:
+            with self.client.post(
+                self._path,
+                json=payload,
+                headers=self._headers,
+                name=name,
+                stream=is_streamed,
+                catch_response=True,
+                allow_redirects=False,  # the key is for this host
+                timeout=timeouts.of_request(is_streamed=is_streamed),
+            ) as response:
+                answer.sent_ns, answer.is_sent = response.call.began_ns, response.call.is_sent
+                read(response, self._wire, answer, timeouts)
+                self._hide_key(answer)
+                self._mark(response, answer)
+        finally:
+            # Also for what nobody waits for any more: it has been sent.
+            spending.spend(answer, price, partial(_sent_bytes, payload), self._most_tokens(payload))
         standing = Standing.of(response.headers)
         _record(figures_of_attempt(answer, standing))
         return answer, standing
@@ -195,17 +209,23 @@ class AIUser(HttpUser):
             response.failure(RequestFailed(answer.error))
 
     def _hide_key(self, answer: Answer) -> None:
-        """Take the key out of what the server says: some quote it."""
-        message = shown(answer.error_message)
+        """Take the key out of what the server says, for some quote it; keep as much as one may look at."""
+        message = answer.error_message[: _MAX_MESSAGE + len(self._key)]
         if self._key:
             message = message.replace(self._key, "***")
             answer.error = answer.error.replace(self._key, "***")
-        answer.error_message = _NOT_SHOWN.sub("?", message)
+        answer.error_message = _NOT_SHOWN.sub("?", message[:_MAX_MESSAGE].translate(_ON_ONE_LINE))
 
     def _wait_s(self, standing: Standing, attempt: int) -> float:
         after_s = standing.retry_after_s
-        wait_s = _FIRST_RETRY_S * 2**attempt if after_s is None else after_s
+        wait_s = _FIRST_RETRY_S * 2.0 ** min(attempt, 64) if after_s is None else after_s
         return min(wait_s, self.max_retry_wait_s)
+
+    def _most_tokens(self, payload: Mapping[str, Any]) -> int:
+        """Return how many tokens the answer to `payload` may have."""
+        stated = (payload.get(field) for field in ("max_tokens", "max_completion_tokens"))
+        most = next((value for value in stated if value is not None), self.max_tokens)
+        return _whole(most, self.max_tokens) * _whole(payload.get("n"), 1)
 
 
 class OpenAIUser(AIUser):
@@ -286,7 +306,8 @@ class AnthropicUser(AIUser):
     def said(self, answer: Answer) -> Message:
         """Return the message that `answer` is, as a later request has it."""
         text = answer.text()
-        blocks: list[Any] = [{"type": "text", "text": text}] if text else []
+        blocks: list[Any] = [_as_block(thought) for _, thought in sorted(answer.thoughts.items())]
+        blocks += [{"type": "text", "text": text}] if text else []
         for call in answer.calls.values():
             given = parsed(call["arguments"]) or {}
             blocks.append({"type": "tool_use", "id": call["id"], "name": call["name"], "input": given})
@@ -300,6 +321,8 @@ class AnthropicUser(AIUser):
         return [{"role": "user", "content": blocks}]
 
 
+_MAX_MESSAGE = 500
+_ON_ONE_LINE = str.maketrans({"\r": " ", "\n": " "})
 _NOT_SHOWN = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]")
 
 
@@ -313,16 +336,28 @@ def _terms_of(user_class: type[AIUser]) -> Terms:
     return Terms.of(user_class, cap, config.ai_prices)
 
 
+def _as_block(thought: Thought) -> dict[str, str]:
+    """Return reasoning as it came: Anthropic refuses the results of tools without it."""
+    if thought.redacted:
+        return {"type": "redacted_thinking", "data": thought.redacted}
+    return {"type": "thinking", "thinking": "".join(thought.parts), "signature": thought.signature}
+
+
 def _may_succeed_later(answer: Answer) -> bool:
     status = answer.status
-    return not answer.ok and NO_QUOTA not in answer.error and (status in {0, 408, 429} or status >= 500)
+    if answer.ok or NO_QUOTA in answer.error or answer.error == REQUEST_TOO_LARGE:
+        return False
+    return status in {0, 408, 429} or status >= 500
 
 
-def _characters(payload: Mapping[str, Any]) -> int:
-    """Return about how much text a request holds."""
-    return sum(len(str(message.get("content", ""))) for message in payload["messages"]) + len(
-        payload.get("system", "")
-    )
+def _sent_bytes(payload: Mapping[str, Any]) -> int:
+    """Return how much text a request holds."""
+    said = [payload[field] for field in ("system", "messages", "tools") if field in payload]
+    return len(json.dumps(said, ensure_ascii=False, default=str).encode("utf-8", "replace"))
+
+
+def _whole(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) and value > 0 else otherwise
 
 
 def _record(figures: Iterable[Figure]) -> None:

@@ -2,8 +2,9 @@
 
 Messages besides Locust's own, each a small dictionary (`perfload.load.cluster.messages`):
 
-    perfload_beat    worker -> master   twice a second: I am here, and this is what I know
-                     master -> worker   the answer: the time, and until when the worker may start users
+    perfload_beat    worker -> master   twice a second: I am here, and this is what I know and have spent
+                     master -> worker   the answer: the time, until when the worker may start users, and
+                                        how much it may spend
     perfload_start   master -> worker   an `Assignment`; sent before Locust's spawn message
     perfload_shares  master -> worker   who starts what from when on; also in answers to beats
     perfload_batch   worker -> master   what one worker finished in a second, numbered from 1 without gaps

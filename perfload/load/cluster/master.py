@@ -17,6 +17,7 @@ from perfload.load.cluster import messages
 from perfload.load.cluster.delivery import Inbox
 from perfload.load.cluster.membership import LEASE_S, Membership
 from perfload.load.cluster.messages import ACK, BATCH, BEAT, ROWS, SHARES, START, STOP, Data
+from perfload.load.cluster.purse import Account, Purse
 from perfload.load.cluster.rows import Ledger, Loan
 from perfload.load.node import Assignment
 from perfload.load.run import Run
@@ -112,7 +113,7 @@ class MasterLink:
 
 
 class ClusterRun:
-    """One run: its members, what has come from each, and the rows of test data that they share."""
+    """One run: its members, what has come from each, and the test data and the money that they share."""
 
     def __init__(self, runner: Any, run: Run, terms: Assignment, plan: Plan | None) -> None:
         """Prepare to hand out `terms`, to each worker with its own node and index."""
@@ -122,6 +123,7 @@ class ClusterRun:
         self._plan = plan
         self._membership = Membership(run.drain_s, plan_s=None if plan is None else plan.duration_s)
         self._ledger = Ledger()
+        self._purse = Purse()
         self._clients: dict[int, str] = {}
         """Identity of a worker's connection, by its index in this run."""
         self._indices: dict[str, int] = {}
@@ -226,6 +228,7 @@ class ClusterRun:
             self._decline(index, messages.text(data, "declined"))
             return {}
         version, users = messages.whole(data, "version"), messages.whole(data, "users")
+        account = messages.decode_account(data)
         now_s = self._run.clock.now_s()
         if abs(now_s - messages.number(data, "at_s")) > LEASE_S:
             return {}  # it has waited in a connection that was cut, or the worker's clock cannot be right
@@ -243,7 +246,17 @@ class ClusterRun:
         news = self._news() if version < self._membership.version else {"run": self.run_id}
         news |= {"generation": self._generations[index]}
         news |= {"lease_until_s": lease.until_s, "void_before_s": lease.void_before_s}
-        return news | {"excess": self._excess(index, now_s)}
+        return news | {"excess": self._excess(index, now_s)} | self._grant(index, account)
+
+    def _grant(self, index: int, account: Account) -> Data:
+        """Say how much a worker may have spent; end the run when it needs more and there is no more."""
+        if not account:
+            return {}
+        granted = self._purse.hear(index, account, workers=len(self._clients))
+        excess = self._purse.excess
+        if excess and not self._run.breach:
+            self._run.breach = f"the spending cap is reached: {excess}"
+        return {"granted": granted, "is_all": bool(excess)}
 
     def _excess(self, index: int, now_s: float) -> int:
         cap = self._plan.max_users_at(now_s) if self._plan is not None else None

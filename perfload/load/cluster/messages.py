@@ -75,6 +75,44 @@ def wholes(data: Mapping[str, Any], key: str) -> list[int]:
     return values
 
 
+# --- money
+
+_KINDS = ("tokens", "cost")
+
+
+def decode_account(data: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return what a beat says of money: by kind, the cap and what is spent; empty where nothing is capped.
+
+    Raises `ValueError` for a kind that is not known, and for what are no two amounts.
+    """
+    account = {}
+    for kind, held in _by_kind(data, "account").items():
+        if not isinstance(held, list) or len(held) != 2:
+            raise ValueError(f"the account of {kind} has two parts: the cap, and what is spent")
+        account[kind] = _amount({kind: held[0]}, kind), _amount({kind: held[1]}, kind)
+    return account
+
+
+def decode_grants(data: Mapping[str, Any]) -> dict[str, float]:
+    """Return how much a worker may have spent, by kind; raises `ValueError` if `data` does not say."""
+    granted = _by_kind(data, "granted")
+    return {kind: _amount(granted, kind) for kind in granted}
+
+
+def _by_kind(data: Mapping[str, Any], key: str) -> Data:
+    value = data.get(key, {})
+    if not isinstance(value, dict) or not all(kind in _KINDS for kind in value):
+        raise ValueError(f"{key} is no table of {' and '.join(_KINDS)}")
+    return value
+
+
+def _amount(data: Mapping[str, Any], key: str) -> float:
+    value = number(data, key)
+    if value < 0:
+        raise ValueError(f"{key} is less than nothing")
+    return value
+
+
 # --- batches
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import gevent
+from gevent.event import Event
 from locust import __version__
 from locust.exception import RPCError, RPCSendError
 from locust.runners import STATE_CLEANUP, STATE_INIT, STATE_STOPPED, STATE_STOPPING
@@ -18,6 +19,7 @@ from perfload.load.cluster.delivery import Outbox
 from perfload.load.cluster.membership import BEAT_S, LEASE_S
 from perfload.load.cluster.messages import ACK, BEAT, ROWS, SHARES, START, STOP, Data
 from perfload.load.cluster.offset import ClockOffset
+from perfload.load.cluster.purse import Account
 from perfload.load.cluster.rpc import orders
 from perfload.load.node import Assignment, Batch, Node
 from perfload.load.rows import RowStock
@@ -40,6 +42,19 @@ LINGER_S = 60.0
 """How long a worker that is about to end keeps results for a master that it does not hear."""
 
 
+class Spender(Protocol):
+    """What spends in this process, of what the master grants it."""
+
+    ask: Callable[[], None]
+    """Set by the link: whoever needs more calls it."""
+
+    def account(self) -> Account:
+        """Return what is capped, and what has been spent of it; called for every beat."""
+
+    def grant(self, granted: Mapping[str, float], *, is_all: bool) -> None:
+        """Take note of what may be spent in all; called with answers to beats, which may be late."""
+
+
 class WorkerLink:
     """Beats, and keeps the assignment of the next run and the outbox of the one under way."""
 
@@ -48,6 +63,9 @@ class WorkerLink:
         self._runner = environment.runner
         self._outbox: Outbox | None = None
         self._node: Node | None = None
+        self._spender: Spender | None = None
+        self._hurry = Event()
+        """Set when the next beat must not wait."""
         self._offset = ClockOffset()
         self._stocks: dict[str, RowStock] = {}
         self._session = ""
@@ -95,9 +113,12 @@ class WorkerLink:
     def _beat(self) -> None:
         count = 0
         while True:
+            self._hurry.clear()
             self._send(BEAT, self._sign_of_life())
             count += 1
-            gevent.sleep(FIRST_BEAT_S if count < FIRST_BEATS else BEAT_S)
+            gevent.sleep(FIRST_BEAT_S)  # however great the hurry is
+            if count >= FIRST_BEATS:
+                self._hurry.wait(max(0.0, BEAT_S - FIRST_BEAT_S))
 
     def _sign_of_life(self) -> Data:
         said: Data = {"sent_s": time.perf_counter(), "run": "", "version": 0, "users": 0}
@@ -107,6 +128,8 @@ class WorkerLink:
         said |= {"users": self._runner.user_count, "at_s": self._node.clock.now_s()}
         if self._node.left_s is not None:
             said["left_s"] = self._node.left_s  # with every beat: one alone may be lost
+        if self._spender is not None and (account := self._spender.account()):
+            said["account"] = {kind: list(held) for kind, held in account.items()}
         if self._offset.is_known:
             said |= {"offset_s": self._offset.offset_s, "error_s": self._clock_error_s(self._node)}
         return said
@@ -157,6 +180,8 @@ class WorkerLink:
             licence.void_before_s = messages.number(data, "void_before_s")
             licence.excess = messages.whole(data, "excess")
             self._void_rows(data)
+            if self._spender is not None and "granted" in data:
+                self._spender.grant(messages.decode_grants(data), is_all=data.get("is_all") is True)
         self._on_shares(data)
 
     def _is_of_this_run(self, data: Data) -> bool:
@@ -249,9 +274,12 @@ class WorkerLink:
 
         return deliver
 
-    def attend(self, node: Node) -> None:
-        """Keep the licence of `node` up to date from now on."""
+    def attend(self, node: Node, spender: Spender | None = None) -> None:
+        """Keep the licence of `node` up to date from now on, and what `spender` may spend."""
         self._node = node
+        self._spender = spender
+        if spender is not None:
+            spender.ask = self._hurry.set
         self._stocks = {}
         self._generation = 0
         self._send(BEAT, self._sign_of_life())  # before its first batch, so that the master knows of it

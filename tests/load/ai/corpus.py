@@ -140,6 +140,45 @@ OPENAI = (
         pieces=3,
         finish_reason="tool_calls",
     ),
+    Stream(
+        "a byte order mark, and a separator of each kind",
+        b"\xef\xbb\xbf"
+        + "".join(
+            data(said, end)
+            for said, end in zip(
+                (ROLE, *WORDS, STOP), ("\r\r", "\n\r\n", "\r\n\r", "\n\r", "\r\n\n"), strict=True
+            )
+        ).encode()
+        + b"data: [DONE]\r\n\r\n",
+        HELLO,
+        pieces=3,
+        finish_reason="stop",
+    ),
+    Stream(
+        "two tool calls at once, and text behind them",
+        openai(
+            *(
+                chunk({"tool_calls": [{"index": place, "id": f"c{place}", "function": {"name": name}}]})
+                for place, name in enumerate(("look", "find"))
+            ),
+            chunk(
+                {
+                    "tool_calls": [
+                        {"index": 1, "function": {"arguments": "{"}},
+                        {"index": 0, "function": {"arguments": '{"a":'}},
+                    ]
+                }
+            ),
+            chunk({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}),
+            chunk({"tool_calls": [{"index": 1, "function": {"arguments": "}"}}]}),
+            *WORDS,
+            chunk({}, "tool_calls"),
+        ),
+        HELLO,
+        tool='lookfind{{"a":1}}',
+        pieces=8,
+        finish_reason="tool_calls",
+    ),
     Stream("no [DONE]", openai(*WORDS, STOP, done=False), HELLO, pieces=3, finish_reason="stop"),
     Stream("cut off", openai(*WORDS, done=False), HELLO, pieces=3, error="stream ended early"),
     Stream(
@@ -225,6 +264,14 @@ ANTHROPIC = (
     Stream(
         "lines end in CR LF",
         (START + TEXT + END).replace("\n", "\r\n").encode(),
+        HELLO,
+        pieces=3,
+        usage=SAID,
+        finish_reason="end_turn",
+    ),
+    Stream(
+        "lines end in CR",
+        (START + TEXT + END).replace("\n", "\r").encode(),
         HELLO,
         pieces=3,
         usage=SAID,

@@ -12,11 +12,12 @@ from perfload.errors import UsageError
 from perfload.load.ai import Lengths, Objectives, PromptFile, SyntheticPrompts
 from perfload.load.ai.answer import Answer, Usage
 from perfload.load.ai.budget import Budget, Cap
-from perfload.load.ai.figures import figures_of
+from perfload.load.ai.figures import FINISH_REASONS, figures_of, figures_of_attempt
 from perfload.load.ai.objectives import PRESETS
 from perfload.load.ai.prices import Price, PriceTable
 from perfload.load.ai.standing import Standing
 from perfload.recorder import Recorder
+from perfload.report.ai_metrics import KNOWN
 
 pytestmark = pytest.mark.ai
 
@@ -41,6 +42,7 @@ def test_all_of_an_answer() -> None:
     assert recorded(an_answer(), price=Price(1, 2, 0.5), objectives=Objectives(ttft_ms=100, e2e_ms=160)) == {
         "ttft": ("ms", [100.0]),
         "ttfo": ("ms", [150.0]),
+        "ttft_input_16": ("ms", [100.0]),
         "tpot": ("ms", [15.0]),
         "icl": ("ms", [50.0, 10.0]),
         "e2e": ("ms", [160.0]),
@@ -54,6 +56,48 @@ def test_all_of_an_answer() -> None:
         "cost": ("millionths", [pytest.approx(12 + 4 + 10)]),
         "good": ("%", [100]),
     }
+
+
+@pytest.mark.parametrize(
+    ("tokens", "name"),
+    [
+        (0, "ttft_input_1"),
+        (1, "ttft_input_1"),
+        (511, "ttft_input_256"),
+        (512, "ttft_input_512"),
+        (1023, "ttft_input_512"),
+        (1 << 20, "ttft_input_1048576"),
+        (1 << 62, "ttft_input_1048576"),
+    ],
+)
+def test_the_first_token_is_also_counted_by_the_length_of_the_input(tokens: int, name: str) -> None:
+    answer = an_answer()
+    answer.usage.input_tokens = tokens
+    by_length = {key: found for key, found in recorded(answer).items() if key.startswith("ttft_input_")}
+    assert by_length == {name: ("ms", [100.0])}
+
+
+def test_an_answer_that_came_at_once_has_no_first_token_of_any_length() -> None:
+    answer = an_answer()
+    answer.is_streamed = False
+    assert not [name for name in recorded(answer) if name.startswith("ttft")]
+
+
+def test_the_report_knows_every_metric() -> None:
+    answer, failed = an_answer(), an_answer(None)
+    failed.status = 429
+    answer.read_delay_ns = [1_000_000] * 3
+    answer.status = 200
+    found = {*recorded(answer, price=Price(1, 2, 1), objectives=Objectives()), *recorded(failed)}
+    for exponent in range(25):
+        answer.usage.input_tokens = 1 << exponent
+        found |= recorded(answer).keys()
+    for reason in ("", *FINISH_REASONS):
+        answer.finish_reason = reason
+        found |= recorded(answer).keys()
+    found |= {figure.metric for figure in figures_of_attempt(failed, Standing(1, 2))}
+    assert found <= KNOWN
+    assert KNOWN - found == {"retries"}  # recorded by the user, who makes the requests
 
 
 def test_an_answer_that_nobody_counted_has_no_times_per_token() -> None:
@@ -111,13 +155,19 @@ def test_a_time_per_token_that_is_not_there(tokens: int | None, is_met: bool) ->
 
 
 def test_the_presets_are_those_of_mlperf() -> None:
-    assert {name: (p.ttft_ms, p.tpot_ms) for name, p in PRESETS.items()} == {
-        "llama2-70b": (2000, 200),
-        "llama2-70b-interactive": (450, 40),
-        "llama3.1-8b": (2000, 100),
-        "llama3.1-8b-interactive": (500, 30),
-        "deepseek-r1": (2000, 80),
-        "deepseek-r1-interactive": (1500, 15),
+    assert {name: (p.ttft_ms, p.tpot_ms, p.e2e_ms) for name, p in PRESETS.items()} == {
+        "llama2-70b": (2000, 200, None),
+        "llama2-70b-interactive": (450, 40, None),
+        "llama3.1-8b": (2000, 100, None),
+        "llama3.1-8b-interactive": (500, 30, None),
+        "llama3.1-405b": (6000, 175, None),
+        "llama3.1-405b-interactive": (4500, 80, None),
+        "mixtral-8x7b": (2000, 200, None),
+        "deepseek-r1": (2000, 80, None),
+        "deepseek-r1-interactive": (1500, 15, None),
+        "gpt-oss-120b": (3000, 80, None),
+        "gpt-oss-120b-interactive": (2000, 15, None),
+        "qwen3-vl-235b-a22b": (None, None, 12_000),
     }
     with pytest.raises(UsageError, match="0"):
         Objectives(ttft_ms=0)
@@ -166,7 +216,6 @@ def test_more_cached_than_sent_costs_no_less_than_nothing() -> None:
 
 def test_the_lower_of_two_caps_counts() -> None:
     assert Cap.of(4.0, 100).lowest(Cap(2.5)) == Cap(2.5, 100)
-    assert Cap.of(None, 100).share(4) == Cap(tokens=25)
     budget = Budget()
     assert budget.excess(Cap()) == ""
     budget.spend(25, 0.0)

@@ -353,6 +353,12 @@ def test_a_code_that_is_no_word_is_not_shown(site: Site) -> None:
     assert len(answer.error_message) == 500
 
 
+def test_a_stream_that_stays_open_behind_an_error_ended_at_it(site: Site) -> None:
+    site.server.answer(HEAD, part(b'data: {"error": {"message": "no", "type": "overloaded"}}\n\n'), HANG)
+    assert site.ask().error == "error in the stream: overloaded"
+    assert site.events[0]["response_time"] < 900  # though it was listened to for a second more
+
+
 def test_an_error_without_end_is_not_read_to_it(site: Site) -> None:
     endless = [part(b"x" * 60_000), PAUSE] * 1000
     site.server.answer(HEAD.replace(b"200 OK", b"500 Oh"), *endless)
@@ -428,6 +434,7 @@ def test_a_turn_that_fails_leaves_no_trace(site: Site) -> None:
             {
                 "role": "assistant",
                 "content": [
+                    {"type": "thinking", "thinking": "Hm. So.", "signature": "abc"},
                     {"type": "text", "text": "Yes."},
                     {"type": "tool_use", "id": "t1", "name": "look", "input": {"a": 1}},
                 ],
@@ -446,6 +453,20 @@ def test_a_tool_is_called_and_its_result_given(
     assert (call["name"], call["arguments"]) == ("look", '{"a":1}')
     talk.give_results({call["id"]: "42"})
     assert json.loads(site.server.asked[1].body)["messages"][1:] == [said, given]
+
+
+def test_reasoning_goes_back_as_it_came(site: Site) -> None:
+    blocks = [
+        {"type": "redacted_thinking", "data": "Zm9v"},
+        {"type": "thinking", "thinking": "Hm.", "signature": "abc"},
+        {"type": "text", "text": "Yes."},
+    ]
+    body = json.dumps({"type": "message", "content": blocks, "stop_reason": "end_turn"}).encode()
+    site.server.answer(whole("200 OK", body, "Content-Type: application/json"))
+    talk = site.user(AnthropicUser).conversation(stream=False)
+    talk.say("One")
+    talk.say("Two")
+    assert json.loads(site.server.asked[1].body)["messages"][1] == {"role": "assistant", "content": blocks}
 
 
 # --- money
@@ -482,17 +503,6 @@ def test_the_cap_stops_the_load(
             user.chat("Hello")
     assert len(site.server.asked) == 2
     assert told == [f"the spending cap is reached: {words}"]
-
-
-def test_a_worker_has_its_share_of_the_cap_and_makes_the_run_invalid(site: Site) -> None:
-    site.node.assignment.count = 2
-    site.server.answer(*streamed(OpenAIUser))
-    user = site.user(max_tokens_total=30)
-    user.chat("Hello")
-    with pytest.raises(StopUser):
-        user.chat("Hello")
-    (error,) = site.errors
-    assert str(error) == "the spending cap is reached: 15 tokens used, of 15 at most"
 
 
 def test_the_cap_of_the_configuration_counts_what_nobody_counted(

@@ -118,6 +118,19 @@ def test_a_message_that_was_not_streamed_arrives_at_once() -> None:
     assert (answer.usage, answer.finish_reason, answer.error) == (Usage(4, 7), "end_turn", "")
 
 
+def test_what_was_thought_is_counted_as_anthropic_says() -> None:
+    stream = (
+        b'data: {"type":"message_start","message":{"usage":{"input_tokens":4,"output_tokens":1}}}\n\n'
+        b'data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},'
+        b'"usage":{"output_tokens":70,"output_tokens_details":{"thinking_tokens":64}}}\n\n'
+    )
+    assert read(anthropic_wire.take_event, [stream]).usage == Usage(4, 70, None, 64)
+    answer = Answer(sent_ns=0)
+    body = b'{"usage":{"output_tokens":9,"output_tokens_details":{"thinking_tokens":"many"}}}'
+    anthropic_wire.take_body(answer, body, 1)
+    assert answer.usage == Usage(None, 9)
+
+
 @pytest.mark.parametrize(
     ("wire", "body", "error"),
     [
@@ -131,6 +144,8 @@ def test_a_message_that_was_not_streamed_arrives_at_once() -> None:
             b'{"type":"error","error":{"type":"overloaded_error","message":"no"}}',
             "overloaded_error",
         ),
+        (openai_wire, b'{"error":{"message":"no","type":null,"code":"500"}}', "500"),
+        (openai_wire, b'{"error":{"message":"no","code":503}}', "503"),
     ],
 )
 def test_an_error_in_place_of_an_answer(wire: Any, body: bytes, error: str) -> None:

@@ -182,7 +182,7 @@ class _Timer:
 
 
 class _Event:
-    """As much of gevent's as an outbox needs, in simulated time."""
+    """As much of gevent's as an outbox and a beat need, in simulated time."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -197,7 +197,7 @@ class _Event:
     def wait(self, timeout_s: float) -> bool:
         until_s = self._scheduler.now_s + timeout_s
         while not self._is_set and self._scheduler.now_s < until_s:
-            self._scheduler.sleep(0.05)
+            self._scheduler.sleep(min(0.05, until_s - self._scheduler.now_s))
         return self._is_set
 
 
@@ -382,5 +382,6 @@ def simulated(
             patch.setattr(module, "time", times)
         for module in (worker, master, arrivals):
             patch.setattr(module, "gevent", greenlets)
-        patch.setattr(delivery, "Event", partial(_Event, scheduler))
+        for module in (worker, delivery):
+            patch.setattr(module, "Event", partial(_Event, scheduler))
         yield Cluster(scheduler, sites, duration_s, rate, ahead_s)
