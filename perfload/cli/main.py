@@ -11,12 +11,26 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import perfload
-from perfload.cli import agent, cluster, demo, doctor, monitors, output, plan, report, run, seed, target
+from perfload.cli import (
+    agent,
+    cluster,
+    demo,
+    doctor,
+    monitors,
+    output,
+    plan,
+    report,
+    run,
+    seed,
+    sweep,
+    target,
+)
 from perfload.errors import ExitCode, PerfloadError
 
 VERBS: dict[str, ModuleType] = {
     "demo": demo,
     "run": run,
+    "sweep": sweep,
     "target": target,
     "seed": seed,
     "agent": agent,
@@ -26,6 +40,9 @@ VERBS: dict[str, ModuleType] = {
     "cluster": cluster,
     "doctor": doctor,
 }
+
+TO_LOCUST = frozenset({"run", "sweep"})
+"""Verbs that hand what they do not know on to Locust."""
 
 EXIT_CODES = """exit codes:
   0    passed
@@ -63,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the only place where errors become exit codes."""
     try:
         parsed, rest = build_parser().parse_known_args(arguments)
-        if rest and parsed.verb != "run":
+        if rest and parsed.verb not in TO_LOCUST:
             build_parser().error(f"unrecognized arguments: {' '.join(rest)}")
         parsed.rest = rest
         return int(VERBS[parsed.verb].run(parsed))

@@ -15,7 +15,7 @@ import pytest
 
 from perfload.analysis import schema
 from perfload.capacity import Capacity, Limit, PhaseNeed, Visit
-from perfload.cli.main import VERBS, build_parser
+from perfload.cli.main import TO_LOCUST, VERBS, build_parser
 from perfload.codec import encode_window
 from perfload.costs import COSTS, Costs
 from perfload.errors import ExitCode
@@ -274,7 +274,7 @@ def test_perfload_commands_are_understood(source):
     lines = [line for line in source.splitlines() if line.startswith("perfload ")]
     for line in lines:
         parsed, rest = build_parser().parse_known_args(shlex.split(line, comments=True)[1:])
-        assert parsed.verb == "run" or rest == [], line
+        assert parsed.verb in TO_LOCUST or rest == [], line
 
 
 def test_the_stall_prints_what_the_page_says(capsys):
