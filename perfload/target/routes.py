@@ -35,6 +35,7 @@ ROUTES = (
     # Answered by perfload.target.ai before they get to the API.
     Route("chat-completions", "POST", "/v1/chat/completions"),
     Route("messages", "POST", "/v1/messages"),
+    Route("count-tokens", "POST", "/v1/messages/count_tokens"),
     Route("models", "GET", "/v1/models"),
     Route("model", "GET", "/v1/models/{id}"),
 )

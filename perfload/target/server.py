@@ -20,7 +20,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from perfload.target.accounts import Accounts
-from perfload.target.ai.layer import CONNECTION, AiLayer
+from perfload.target.ai.exchange import CONNECTION
+from perfload.target.ai.layer import AiLayer
 from perfload.target.ai.selector import precise_loop
 from perfload.target.ai.settings import AiSettings
 from perfload.target.ai.truth import AiTruth

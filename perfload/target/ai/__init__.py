@@ -1,7 +1,8 @@
 """An emulator of language-model APIs whose truth is known: what OpenAI and Anthropic serve, without a model.
 
-layer      HTTP: routes, keys, refusals, answers at once          openai, anthropic   the two wire formats
-stream     one streamed answer, written as it falls due           pacer               what wakes them
-reply      what is answered, drawn from a seed                    batch, limits       who has to wait, or go
-faults     what goes wrong                                        truth               what was sent, and when
+layer      HTTP: routes, keys, refusals                     openai…, anthropic…   the two wire formats
+delivery   when and how an answer is sent                   stream, pacer         one stream; what wakes it
+author     who writes it: reply, odds, json_schema          batch, limits         who has to wait, or go
+faults     what goes wrong                                  quirks                what is odd, but right
+truth      what was sent, and when
 """

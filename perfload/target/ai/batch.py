@@ -54,6 +54,11 @@ class Batch:
                 return
         self.active -= 1
 
+    @property
+    def is_even(self) -> bool:
+        """Whether gaps are as long in a full batch as alone."""
+        return self._slowdown == 0
+
     def stretch(self) -> float:
         """Return by how much every gap is longer now than alone."""
         return 1.0 + self._slowdown * (self.active - 1)

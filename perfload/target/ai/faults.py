@@ -13,19 +13,25 @@ from perfload.target.ai.spread import share
 from perfload.units import parse_duration_s
 
 FAULT_HEADER = b"x-perfload-fault"
+MAX_ASKED_STALL_S = 86_400
+"""Anybody may ask for one, and it takes a place in the batch."""
 
 STREAM_ERROR = "stream_error"
 CUT = "cut"
 EARLY_END = "early_end"
 STALL = "stall"
 MALFORMED = "malformed"
+REFUSAL = "refusal"
 IN_STREAM = {
     STREAM_ERROR: "an error event half-way, under status 200",
     CUT: "the connection is closed half-way",
     EARLY_END: "the stream ends half-way, without a reason or an end mark",
     STALL: "nothing comes half-way for the time of --ai-stall, then the rest",
     MALFORMED: "half-way, an event that is not JSON",
+    REFUSAL: "the model declines: a whole answer, which says that there is none",
 }
+ENDING = (STREAM_ERROR, CUT, EARLY_END)
+"""Those after which nothing more comes."""
 NAMES = (*ON_DEMAND, *IN_STREAM)
 
 
@@ -80,6 +86,9 @@ class FaultSource:
             rule = f"none, {', '.join(NAMES)}"
             raise Refusal(BAD_REQUEST, f"{FAULT_HEADER.decode()}: one of {rule} is required")
         try:
-            return Fault(name, parse_duration_s(duration) if duration else self._stall_s)
+            stall_s = parse_duration_s(duration) if duration else self._stall_s
         except UsageError as error:
             raise Refusal(BAD_REQUEST, f"{FAULT_HEADER.decode()}: {error}") from error
+        if duration and stall_s > MAX_ASKED_STALL_S:
+            raise Refusal(BAD_REQUEST, f"{FAULT_HEADER.decode()}: at most {MAX_ASKED_STALL_S} s")
+        return Fault(name, stall_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,11 +19,13 @@ HeaderList = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells one answer from the others."""
+    """What tells one answer from the others, beside what it says."""
 
     answer_id: str
     request_id: str
     created_s: int
+    quirks: frozenset[str] = frozenset()
+    """How its stream departs from the format: names of `perfload.target.ai.quirks`."""
 
 
 class Provider(Protocol):
@@ -41,8 +43,11 @@ class Provider(Protocol):
     def opening(self, reply: Reply, identity: Identity) -> bytes:
         """Return the events before the first token."""
 
-    def frames(self, reply: Reply, identity: Identity, chunks: Iterable[Chunk]) -> Iterator[Frame]:
-        """Yield a frame per chunk, then one with the events at the end."""
+    def frames(self, reply: Reply, identity: Identity, steps: Iterable[Sequence[Chunk]]) -> Iterator[Frame]:
+        """Yield a frame per step, then one with the events at the end."""
+
+    def idle_event(self, reply: Reply, identity: Identity) -> bytes:
+        """Return an event that says nothing, as its quirks have it; without one, nothing."""
 
     def body(self, reply: Reply, identity: Identity) -> bytes:
         """Return the answer that is not streamed."""
@@ -62,8 +67,8 @@ class Provider(Protocol):
     def limit_headers(self, standing: Standing, now_s: float) -> HeaderList:
         """Return how far the client is from its limits. `now_s`: seconds since the epoch."""
 
-    def models(self, names: Iterable[str], created_s: int) -> bytes:
-        """Return the list of models."""
+    def models(self, names: Sequence[str], created_s: int, query: bytes) -> bytes:
+        """Return the list of models, or the page of it that the query asks for; raises `Refusal`."""
 
     def model(self, name: str, created_s: int) -> bytes:
         """Return one model."""

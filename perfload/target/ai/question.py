@@ -1,24 +1,35 @@
-"""What a request asks for, whichever form it came in; and reading JSON that anybody may have sent."""
+"""What a request asks for, whichever form it came in."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+from perfload.target.ai.fields import Fields
 from perfload.target.ai.refusal import BAD_REQUEST, Refusal
 
 DEFAULT_THINKING_TOKENS = 20
 MAX_OUTPUT_TOKENS = 1_000_000
+"""Of one request, all of its choices together: an answer is made at once and kept until it is sent."""
+MAX_PARALLEL_CALLS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that the model may call; `schema` is the JSON Schema of its arguments."""
+    """Something that the model may call; `schema` is the JSON Schema of its arguments."""
 
     name: str
     schema: dict[str, Any]
+    kind: Literal["function", "custom", "legacy"] = "function"
+    """`custom` takes any text; `legacy` is OpenAI's `functions`, before there were `tools`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """JSON to answer with; `schema` is None where any object will do."""
+
+    schema: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,84 +39,37 @@ class Question:
     model: str
     input_tokens: int
     max_tokens: int | None = None
-    """None: as many as are drawn."""
+    """Of each choice; None: as many as are drawn."""
     min_tokens: int = 0
+    ignores_end: bool = False
+    """Whether to go on until `max_tokens`, as with `ignore_eos`."""
     is_streamed: bool = False
     wants_usage: bool = False
     """OpenAI's `stream_options.include_usage`; Anthropic always tells."""
-    tool: Tool | None = None
-    """The one to call."""
+    calls: tuple[Tool, ...] = ()
+    """The tools to call, all in one answer."""
+    is_named: bool = False
+    """Whether the request names the tool."""
     thinking_budget: int | None = None
     """The most tokens to reason with; None: the request asks for none."""
+    hides_thinking: bool = False
+    stops: tuple[str, ...] = ()
+    """Texts before which the answer ends."""
+    choices: int = 1
+    alternatives: int | None = None
+    """To each token, with log probabilities; None: without them."""
+    form: Form | None = None
+    seed: int | None = None
+    """The same seed, the same text."""
+    service_tier: str = "default"
 
 
-def read_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in `body`; raises `Refusal`."""
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(BAD_REQUEST, "We could not parse the JSON body of your request.") from error
-    if not isinstance(found, dict):
-        raise Refusal(BAD_REQUEST, "The body is not a JSON object.")
-    return found
-
-
-def text_of(body: dict[str, Any], name: str) -> str:
-    """Return the text `name`, which has to be there and fit into UTF-8; raises `Refusal`."""
-    value = body.get(name)
-    if not isinstance(value, str) or not value or any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise Refusal(BAD_REQUEST, f"{name}: a text is required.", param=name)
-    return value
-
-
-def flag_of(body: dict[str, Any], name: str) -> bool:
-    """Return the flag `name`, False when it is missing or null; raises `Refusal`."""
-    value = body.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise Refusal(BAD_REQUEST, f"{name}: true or false is required.", param=name)
-    return bool(value)
-
-
-def count_of(body: dict[str, Any], name: str, *, least: int = 1) -> int | None:
-    """Return the whole number `name`, None when it is missing or null; raises `Refusal`."""
-    value = body.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_OUTPUT_TOKENS:
-        rule = f"a whole number from {least} to {MAX_OUTPUT_TOKENS} is required"
-        raise Refusal(BAD_REQUEST, f"{name}: {rule}.", param=name)
-    return value
-
-
-def object_of(body: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the object `name`, an empty one when it is missing or something else."""
-    value = body.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def objects_of(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """Return the objects of the list `name`, [] when it is missing or null; raises `Refusal`."""
-    value = body.get(name)
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise Refusal(BAD_REQUEST, f"{name}: a list of objects is required.", param=name)
-    return value
-
-
-def messages_of(body: dict[str, Any], roles: frozenset[str]) -> list[dict[str, Any]]:
-    """Return the messages, at least one, each of one of `roles`; raises `Refusal`."""
-    messages = objects_of(body, "messages")
-    if not messages:
-        raise Refusal(BAD_REQUEST, "messages: at least one message is required.", param="messages")
-    for index, message in enumerate(messages):
-        role = message.get("role")
-        if not isinstance(role, str) or role not in roles:
-            where = f"messages.{index}.role"
-            raise Refusal(
-                BAD_REQUEST, f"{where}: one of {', '.join(sorted(roles))} is required.", param=where
-            )
-    return messages
+def chosen(tools: Sequence[Tool], name: str) -> Tool:
+    """Return the tool called `name`; raises `Refusal`."""
+    for tool in tools:
+        if tool.name == name:
+            return tool
+    raise Refusal(BAD_REQUEST, f"Tool choice '{name[:64]}' not found in 'tools'.", param="tool_choice")
 
 
 def texts(content: object) -> Iterator[str]:
@@ -115,15 +79,17 @@ def texts(content: object) -> Iterator[str]:
     elif isinstance(content, list):
         for part in content:
             if isinstance(part, dict):
-                for name in ("text", "content", "thinking"):
+                for name in ("text", "content", "thinking", "refusal"):
                     yield from texts(part.get(name))
     elif isinstance(content, dict):
         yield from texts([content])
 
 
-def chosen(tools: list[Tool], name: str) -> Tool:
-    """Return the tool called `name`; raises `Refusal`."""
-    for tool in tools:
-        if tool.name == name:
-            return tool
-    raise Refusal(BAD_REQUEST, "tool_choice: names a tool that is not in tools.", param="tool_choice")
+def nonempty(said: Fields, name: str) -> list[Fields]:
+    """Return the objects of the list `name`, one at least; raises `Refusal`."""
+    if name not in said:
+        raise said.flaw("missing", name)
+    found = said.objects(name)
+    if not found:
+        raise said.flaw("empty", name, "array")
+    return found

@@ -41,7 +41,12 @@ NOT_FOUND = Kind(
 UNKNOWN_URL = Kind(
     "unknown_url", "There is nothing at this URL.", (404, _INVALID, "unknown_url"), (404, "not_found_error")
 )
-METHOD = Kind("method", "This method is not allowed here.", (405, _INVALID, None), (405, _INVALID))
+METHOD = Kind(
+    "method",
+    "This method is not allowed here.",
+    (405, _INVALID, "method_not_supported"),
+    (405, _INVALID),
+)
 TOO_LARGE = Kind("too_large", "The request is too large.", (413, _INVALID, None), (413, "request_too_large"))
 RATE_LIMIT = Kind(
     "rate_limit", "Rate limit reached.", (429, "requests", "rate_limit_exceeded"), (429, "rate_limit_error")
@@ -92,6 +97,7 @@ class Refusal(Exception):
         message: str = "",
         *,
         param: str | None = None,
+        code: str | None = None,
         retry_after_s: float | None = None,
         limited: str = "requests",
     ) -> None:
@@ -99,6 +105,8 @@ class Refusal(Exception):
         self.kind = kind
         self.message = message or kind.message
         self.param = param
+        self.code = code
+        """More exact than that of the kind: OpenAI's only."""
         self.retry_after_s = retry_after_s
         self.limited = limited
         """Of a rate limit: `requests` or `tokens`."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from perfload.errors import UsageError
-from perfload.target.ai import faults
+from perfload.target.ai import faults, quirks
 from perfload.target.ai.spread import Spread, counts, durations, share
 from perfload.units import parse_duration_s
 
@@ -44,6 +44,8 @@ class AiSettings:
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     fault_shares: Mapping[str, float] = field(default_factory=dict)
+    quirks: frozenset[str] = frozenset()
+    """What every stream does beside the format."""
     stall_s: float = 10.0
     models: tuple[str, ...] = ()
     """Those there are; none: a model of any name."""
@@ -53,51 +55,42 @@ class AiSettings:
     """One more key that is accepted."""
 
 
+_TIMES = (
+    ("--ai-ttft", "SPREAD", "200ms", "time to first token, from a place in the batch on"),
+    ("--ai-gap", "SPREAD", "20ms", "time from one chunk of a stream to the next"),
+    ("--ai-tokens", "SPREAD", "100/0.4", "length of an answer, in tokens; max_tokens cuts it off"),
+    ("--ai-chunk", "SPREAD", "1", "tokens in a chunk, as servers that decode several at once have them"),
+    ("--ai-prefill", "DURATION", "0", "added to the time to first token per 1,000 input tokens not cached"),
+    ("--ai-cached", "SHARE", "0", "share of the input tokens that is reported as read from a cache: 50%"),
+    ("--ai-stall", "DURATION", "10s", "how long the fault stall lasts"),
+)
+_BOUNDS = (
+    ("--ai-slots", "N", "1024", "streams in the batch at a time; the others wait in a queue"),
+    ("--ai-queue", "N", "1024", "length of it; who comes then is told that the server is overloaded"),
+    ("--ai-slowdown", "SHARE", "0", "by this part of it, each other stream lengthens a gap: 1%"),
+    ("--ai-rpm", "N", "0", "requests a minute that a key may make, else 429; 0: no limit"),
+    ("--ai-tpm", "N", "0", "tokens a minute, input and output, that a key may use, else 429; 0: no limit"),
+    ("--ai-context", "N", "200000", "input tokens above which a request is refused"),
+    ("--ai-raw", "N", "1000", "streams whose times GET /_truth/ai has write by write: the last ones"),
+)
+
+
 def add_options(group: argparse._ArgumentGroup) -> None:
     """Add the options, whose values `read` understands."""
-    for option, metavar, default, text in (
-        ("--ai-ttft", "SPREAD", "200ms", "time to first token, from a place in the batch on"),
-        ("--ai-gap", "SPREAD", "20ms", "time from one chunk of a stream to the next"),
-        ("--ai-tokens", "SPREAD", "100/0.4", "length of an answer, in tokens; max_tokens cuts it off"),
-        ("--ai-chunk", "SPREAD", "1", "tokens in a chunk, as servers that decode several at once have them"),
-        (
-            "--ai-prefill",
-            "DURATION",
-            "0",
-            "added to the time to first token per 1,000 input tokens not cached",
-        ),
-        (
-            "--ai-cached",
-            "SHARE",
-            "0",
-            "share of the input tokens that is reported as read from a cache: 50%%",
-        ),
-        ("--ai-slots", "N", "1024", "streams in the batch at a time; the others wait in a queue"),
-        ("--ai-queue", "N", "1024", "length of it; who comes then is told that the server is overloaded"),
-        (
-            "--ai-slowdown",
-            "SHARE",
-            "0",
-            "by this part of it, each other stream in the batch lengthens a gap: 1%%",
-        ),
-        ("--ai-rpm", "N", "0", "requests a minute that a key may make, else 429; 0: no limit"),
-        (
-            "--ai-tpm",
-            "N",
-            "0",
-            "tokens a minute, input and output, that a key may use, else 429; 0: no limit",
-        ),
-        ("--ai-stall", "DURATION", "10s", "how long the fault stall lasts"),
-        ("--ai-context", "N", "200000", "input tokens above which a request is refused"),
-        ("--ai-raw", "N", "1000", "streams whose times GET /_truth/ai has write by write: the last ones"),
-    ):
-        shown = default.replace("%", "%%")
-        group.add_argument(option, metavar=metavar, default=default, help=f"{text} (default: {shown})")
+    for option, metavar, default, text in (*_TIMES, *_BOUNDS):
+        shown = f"{text} (default: {default})".replace("%", "%%")
+        group.add_argument(option, metavar=metavar, default=default, help=shown)
     group.add_argument(
         "--ai-reasoning",
         metavar="SPREAD",
         help="tokens of reasoning before every answer (default: 20 where the request asks for it, else none)",
     )
+    _add_departures(group)
+    _add_admission(group)
+
+
+def _add_departures(group: argparse._ArgumentGroup) -> None:
+    """Add what makes answers other than they should be, or than clients expect."""
     group.add_argument(
         "--ai-fault",
         metavar="NAME=SHARE",
@@ -106,6 +99,18 @@ def add_options(group: argparse._ArgumentGroup) -> None:
         help="share of the requests that goes wrong in this way, such as rate_limit=5%%; repeat it for more: "
         f"{', '.join(faults.NAMES)}. A request may ask for one itself with the header X-Perfload-Fault: NAME",
     )
+    group.add_argument(
+        "--ai-quirk",
+        metavar="NAME[,NAME]",
+        action="append",
+        default=[],
+        help="something that streams of real servers do beside the format, repeatable: "
+        f"{', '.join(quirks.NAMES)}. A request may ask for it itself with the header X-Perfload-Quirk: NAME",
+    )
+
+
+def _add_admission(group: argparse._ArgumentGroup) -> None:
+    """Add who is let in, and to what."""
     group.add_argument(
         "--ai-model",
         metavar="NAME",
@@ -137,6 +142,7 @@ def read(arguments: argparse.Namespace, environ: Mapping[str, str]) -> AiSetting
         requests_per_minute=_number(arguments.ai_rpm, "--ai-rpm", most=10**9),
         tokens_per_minute=_number(arguments.ai_tpm, "--ai-tpm", most=10**12),
         fault_shares=faults.parse_shares(arguments.ai_fault),
+        quirks=quirks.parse(arguments.ai_quirk),
         stall_s=parse_duration_s(arguments.ai_stall, "--ai-stall"),
         models=tuple(arguments.ai_model),
         context_tokens=_number(arguments.ai_context, "--ai-context", least=1, most=10**9),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from perfload.target.ai import faults
@@ -44,9 +44,16 @@ class Gaps:
     spread: Spread
     source: random.Random
     batch: Batch
+    _always_ns: int = field(init=False, default=-1)
+
+    def __post_init__(self) -> None:
+        if self.spread.is_constant and self.batch.is_even:
+            self._always_ns = int(self.spread.middle * 1e9)
 
     def next_ns(self) -> int:
         """Return the next gap, stretched by what else is in the batch now."""
+        if self._always_ns >= 0:
+            return self._always_ns
         return int(self.spread.draw(self.source) * self.batch.stretch() * 1e9)
 
 

@@ -40,7 +40,7 @@ def test_a_request_may_ask_for_its_own() -> None:
     assert source.next({FAULT_HEADER: b"stall=20ms"}) == Fault("stall", 0.02)
     for name in NAMES:
         assert source.next({FAULT_HEADER: name.encode()}) == Fault(name, 3.0)
-    for wrong in (b"", b"cutt", b"stall=x", b"\xff"):
+    for wrong in (b"", b"cutt", b"stall=x", b"\xff", b"stall=25h", b"stall=" + b"9" * 300):
         with pytest.raises(Refusal, match="x-perfload-fault"):
             source.next({FAULT_HEADER: wrong})
 
@@ -53,6 +53,7 @@ def test_a_request_may_ask_for_its_own() -> None:
         ("stream_error", [(b"a", 1), (b"!", 0)]),
         ("malformed", [(b"a", 1), (b"?b", 1), (b"end", 0)]),
         ("stall", [(b"a", 1), (b"b", 1), (b"end", 0)]),
+        ("refusal", [(b"a", 1), (b"b", 1), (b"end", 0)]),
     ],
 )
 def test_what_becomes_of_a_stream(fault: str, frames: list[tuple[bytes, int]]) -> None:

@@ -28,6 +28,7 @@ def test_every_option() -> None:
         *("--ai-queue", "0", "--ai-slowdown", "1%", "--ai-rpm", "60", "--ai-tpm", "1000"),
         *("--ai-fault", "cut=5%", "--ai-fault", "rate_limit=1%", "--ai-stall", "2s", "--ai-model", "a"),
         *("--ai-model", "b", "--ai-context", "1000", "--ai-raw", "5", "--ai-key-env", "MY_KEY"),
+        *("--ai-quirk", "crlf,bom", "--ai-quirk", "no-done"),
         MY_KEY="secret",
     )
     assert found == AiSettings(
@@ -44,6 +45,7 @@ def test_every_option() -> None:
         requests_per_minute=60,
         tokens_per_minute=1000,
         fault_shares={"cut": 0.05, "rate_limit": 0.01},
+        quirks=frozenset({"crlf", "bom", "no-done"}),
         stall_s=2.0,
         models=("a", "b"),
         context_tokens=1000,
@@ -66,6 +68,7 @@ def test_every_option() -> None:
         ("--ai-fault", "cut"),
         ("--ai-fault", "nothing=1%"),
         ("--ai-stall", "x"),
+        ("--ai-quirk", "nothing"),
         ("--ai-key-env", "NOT_SET"),
     ],
 )

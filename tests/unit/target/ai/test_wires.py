@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from perfload.target.ai.anthropic import Anthropic
+from perfload.target.ai.author import Author
 from perfload.target.ai.limits import Level, Standing
 from perfload.target.ai.openai import OpenAi, go_duration
 from perfload.target.ai.provider import Identity
 from perfload.target.ai.question import Question
 from perfload.target.ai.refusal import OVERLOADED, RATE_LIMIT, Refusal
-from perfload.target.ai.reply import Author, Reply
+from perfload.target.ai.reply import Reply
 from perfload.target.ai.spread import Spread
 
 pytestmark = pytest.mark.ai
@@ -41,8 +42,8 @@ def reply_to(
 
 
 def streamed(provider: OpenAi | Anthropic, reply: Reply, chunk: int = 1) -> bytes:
-    chunks = reply.chunks(Spread(chunk), random.Random(1))
-    frames = provider.frames(reply, IDENTITY, chunks)
+    steps = reply.steps(Spread(chunk), random.Random(1))
+    frames = provider.frames(reply, IDENTITY, steps)
     return provider.opening(reply, IDENTITY) + b"".join(data for data, _ in frames)
 
 
@@ -68,24 +69,24 @@ def test_an_openai_question() -> None:
     assert openai(max_completion_tokens=9, max_tokens=7).max_tokens == 9
     assert openai(reasoning_effort="high").thinking_budget is not None
     assert openai(reasoning_effort="none").thinking_budget is None
-    assert openai(max_tokens=30, ignore_eos=True).min_tokens == 31
+    assert openai(max_tokens=30, ignore_eos=True).ignores_end
 
 
 @pytest.mark.parametrize(
     ("more", "param"),
     [
         ({"model": 7}, "model"),
-        ({"model": "\ud800"}, "model"),
+        ({"model": "\ud800"}, None),
         ({"messages": []}, "messages"),
         ({"messages": "hi"}, "messages"),
-        ({"messages": [{"role": "king", "content": ""}]}, "messages.0.role"),
-        ({"messages": [{"role": ["user"]}]}, "messages.0.role"),
+        ({"messages": [{"role": "king", "content": ""}]}, "messages[0].role"),
+        ({"messages": [{"role": ["user"]}]}, "messages[0].role"),
         ({"stream": "yes"}, "stream"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": True}, "max_tokens"),
-        ({"n": 2}, "n"),
+        ({"n": 129}, "n"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
-        ({"tools": [{"type": "function"}]}, "name"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"tool_choice": "perhaps"}, "tool_choice"),
         ({"tool_choice": {"type": "function", "function": {"name": "x"}}}, "tool_choice"),
     ],
@@ -168,7 +169,7 @@ def test_an_openai_stream() -> None:
     assert done == "[DONE]"
     assert [chunk["choices"][0]["delta"] for chunk in chunks[:-1]] == [
         {"role": "assistant", "content": "", "refusal": None},
-        *({"content": token} for token in reply.content),
+        *({"content": token} for token in reply.first.content),
         {},
     ]
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]] == [None] * 4 + ["stop"]
@@ -199,7 +200,7 @@ def test_a_model_may_be_called_anything() -> None:
 
 def test_chunks_hold_as_many_tokens_as_asked_and_do_not_cross_channels() -> None:
     reply = reply_to(openai(), tokens=10, thinking=Spread(3))
-    chunks = list(reply.chunks(Spread(4), random.Random(1)))
+    chunks = [chunk for (chunk,) in reply.steps(Spread(4), random.Random(1))]
     assert [(chunk.channel, chunk.tokens) for chunk in chunks] == [
         ("thinking", 3),
         ("content", 4),
@@ -216,7 +217,7 @@ def test_an_anthropic_stream_with_every_kind_of_block() -> None:
     found = events(streamed(Anthropic(), reply))
     assert all(event == data["type"] for event, data in found)
     kinds = [event for event, _ in found]
-    arguments = len(reply.arguments)
+    arguments = len(reply.first.calls[0].arguments)
     assert kinds == [
         "message_start",
         "ping",
@@ -238,7 +239,7 @@ def test_an_anthropic_stream_with_every_kind_of_block() -> None:
     ]
     assert json.loads("".join(delta.get("partial_json", "") for delta in deltas)).keys() == {"city"}
     delta = found[-2][1]
-    assert delta["delta"] == {"stop_reason": "tool_use", "stop_sequence": None}
+    assert delta["delta"] == {"stop_reason": "tool_use", "stop_sequence": None, "stop_details": None}
     assert delta["usage"]["output_tokens"] == reply.output_tokens == 3 + arguments
     assert delta["usage"]["output_tokens_details"] == {"thinking_tokens": 2}
 
@@ -252,8 +253,8 @@ def test_an_anthropic_stream_has_a_ping_between_tokens() -> None:
 def test_frames_say_how_many_tokens_they_carry() -> None:
     for provider, question in ((OpenAi(), openai()), (Anthropic(), anthropic())):
         reply = reply_to(question, tokens=5)
-        chunks = reply.chunks(Spread(2), random.Random(1))
-        assert [tokens for _, tokens in provider.frames(reply, IDENTITY, chunks)] == [2, 2, 1, 0]
+        steps = reply.steps(Spread(2), random.Random(1))
+        assert [tokens for _, tokens in provider.frames(reply, IDENTITY, steps)] == [2, 2, 1, 0]
 
 
 # Answers at once
@@ -265,8 +266,11 @@ def test_answers_at_once_say_what_streams_say() -> None:
     answer = json.loads(OpenAi().body(reply, IDENTITY))
     message = answer["choices"][0]["message"]
     assert (answer["object"], answer["choices"][0]["finish_reason"]) == ("chat.completion", "tool_calls")
-    assert (message["content"], message["reasoning_content"]) == (None, "".join(reply.thinking))
-    assert message["tool_calls"][0]["function"] == {"name": "weather", "arguments": "".join(reply.arguments)}
+    assert (message["content"], message["reasoning_content"]) == (None, "".join(reply.first.thinking))
+    assert message["tool_calls"][0]["function"] == {
+        "name": "weather",
+        "arguments": "".join(reply.first.calls[0].arguments),
+    }
     assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] == 2
     said = json.loads(Anthropic().body(reply_to(anthropic(), cached=0.5), IDENTITY))
     assert (said["type"], said["stop_reason"], said["content"][0]["type"]) == ("message", "end_turn", "text")
@@ -278,13 +282,15 @@ def test_answers_at_once_say_what_streams_say() -> None:
 )
 def test_max_tokens_cuts_thoughts_and_text(limit: int, thinking: int, content: int, stop: str) -> None:
     reply = reply_to(openai(max_tokens=limit), thinking=Spread(2))
-    assert (len(reply.thinking), len(reply.content), reply.stop.name) == (thinking, content, stop)
+    found = reply.first
+    assert (len(found.thinking), len(found.content), found.stop.name) == (thinking, content, stop)
 
 
 def test_max_tokens_cuts_arguments() -> None:
     tools = [{"name": "weather", "input_schema": SCHEMA}]
     reply = reply_to(anthropic(tools=tools, max_tokens=3))
-    assert (reply.tool_name, len(reply.arguments), reply.stop.name) == ("weather", 2, "LENGTH")
+    (call,) = reply.first.calls
+    assert (call.tool.name, len(call.arguments), reply.first.stop.name) == ("weather", 2, "LENGTH")
     answer = json.loads(Anthropic().body(reply, IDENTITY))
     assert (answer["stop_reason"], answer["content"][0]["input"]) == ("max_tokens", {})
 
@@ -304,7 +310,8 @@ def test_max_tokens_cuts_arguments() -> None:
 )
 def test_arguments_fit_the_schema(schema: dict[str, Any], value: object) -> None:
     tools = [{"name": "f", "input_schema": {"type": "object", "properties": {"a": schema}}}]
-    assert json.loads("".join(reply_to(anthropic(tools=tools)).arguments)) == {"a": value}
+    (call,) = reply_to(anthropic(tools=tools)).first.calls
+    assert json.loads("".join(call.arguments)) == {"a": value}
 
 
 # Errors and headers
