@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from perfload.load.ai.answer import TRUNCATED, Answer
+from perfload.load.ai.answer import MALFORMED, TRUNCATED, Answer
 from perfload.load.ai.json_values import JsonObject, parsed
 from perfload.load.http.content import decode
 from perfload.load.http.failures import CLOSED, RequestFailed
@@ -27,6 +27,9 @@ _MAX_SURPLUS_BYTES = 65_536
 MAX_ANSWER_BYTES = 64 << 20
 ANSWER_TOO_LARGE = "answer too large"
 MAX_ERROR_BYTES = 65_536
+
+_HOPELESS = (MALFORMED, ANSWER_TOO_LARGE)
+"""Failures behind which nothing is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ def _read_events(
             stream.wait_until(event.received_ns + between_ns, BETWEEN_TOKENS)
             if stream.read_bytes > MAX_ANSWER_BYTES:
                 answer.fail(ANSWER_TOO_LARGE)
-        if answer.error and answer.error != ANSWER_TOO_LARGE:
+        if answer.error and answer.error not in _HOPELESS:
             _hear_out(stream, events, take, answer)
         elif answer.is_done:
             _wait_for_end(stream, event.received_ns)
