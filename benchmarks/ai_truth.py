@@ -2,9 +2,11 @@
 
     python benchmarks/ai_truth.py [--levels 1,50,200,500] [--clients perfload,fasthttp,sdk] [--seconds 15]
 
-Streams of tokens 20 ms apart, as many at a time as the level says. The truth is what `perfload target` wrote
-and when, so its own delays are part of it. A row ends with what makes its figures doubtful: the emulator's
-lateness against its own plan, the client's CPU, and what perfload says of its run.
+Streams of tokens 20 ms apart, as many at a time as the level says. The truth is when `perfload target` wrote
+each token, minus when the scenario asked: both read the clock of one machine, and the two of each answer are
+joined by the id of its request. So the emulator's delays are part of the truth, and only the client's are
+errors. What a client reports is taken from its own report. A row ends with what makes it doubtful: the
+emulator's lateness against its own plan, the client's CPU, and what perfload says of its run.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +35,26 @@ TTFT = "200ms"
 TOKENS = 100
 KEY = "sk-test-benchmark"
 
-PERFLOAD = """
-import random
+_NOTES = """
+import itertools
+import json
+import os
 import time
+from locust import events
+
+NUMBER = itertools.count()
+ASKED = {}
+
+@events.quitting.add_listener
+def write_down(**_):
+    with open(os.environ["ASKED_FILE"], "w") as file:
+        json.dump(ASKED, file)
+"""
+
+PERFLOAD = (
+    _NOTES
+    + """
+import random
 from locust import constant, task
 from perfload.load import OpenAIUser
 
@@ -43,18 +65,21 @@ class Asker(OpenAIUser):
     max_tokens = 100_000
 
     def on_start(self):
-        self.client.get("/health")  # the connection: making it is no part of the emulator's truth
+        self.client.get("/health")  # makes the connection
         time.sleep(random.uniform(0, 2.2))  # or those that are spawned together stay in step
 
     @task
     def ask(self):
-        self.chat("Hello")
+        name, began_ns = f"r{next(NUMBER)}", time.perf_counter_ns()
+        if self.chat("Hello", headers={"X-Request-Id": name}).ok:
+            ASKED[name] = began_ns
 """
+)
 
-FAST_HTTP = """
-import json
+FAST_HTTP = (
+    _NOTES
+    + """
 import random
-import time
 from locust import FastHttpUser, constant, task
 from perfload.load import record_values
 
@@ -67,46 +92,66 @@ class Asker(FastHttpUser):
 
     @task
     def ask(self):
+        name, began_ns, times = f"r{next(NUMBER)}", time.perf_counter_ns(), []
         body = {"model": "any", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
-        headers = {"Authorization": "Bearer sk-test-benchmark"}
-        began, times = time.perf_counter(), []
+        headers = {"Authorization": "Bearer sk-test-benchmark", "X-Request-Id": name}
         for line in self.client.iter_lines("/v1/chat/completions", "POST", json=body, headers=headers):
             if line.startswith("data: {"):
                 choices = json.loads(line[6:])["choices"]
                 if choices and choices[0]["delta"].get("content"):
-                    times.append(time.perf_counter())
+                    times.append(time.perf_counter_ns())
         if times:
-            record_values("ttft", [1000 * (times[0] - began)], "ms")
-            record_values("icl", [1000 * (b - a) for a, b in zip(times, times[1:])], "ms")
+            ASKED[name] = began_ns
+            record_values("ttft", [(times[0] - began_ns) / 1e6], "ms")
+            record_values("icl", [(b - a) / 1e6 for a, b in zip(times, times[1:])], "ms")
 """
+)
 
 LATE_MS = 5.0
 """An emulator whose chunks are later than this is no truth for anybody's 99th percentile."""
 
 
+@dataclass
 class Row:
-    """What one client reports at one level, and what really was."""
+    """What one client reports at one level, and when it asked."""
 
-    def __init__(self, reported: dict[str, Any], note: str, cpu_percent: float) -> None:
-        self.reported = reported
-        self.note = note
-        self.cpu_percent = cpu_percent
+    reported: dict[str, Any]
+    note: str = ""
+    cpu_percent: float = 0.0
+    asked_ns: dict[str, int] = field(default_factory=dict)
+    """By the request's id."""
 
-    def show(self, client: str, level: int, truth: dict[str, Any]) -> str:
+    def show(self, client: str, level: int, truth: Truth) -> str:
         """Return the line of the table."""
         cells = [f"{client:9} {level:4}"]
-        for mine, its in (("ttft", "ttft"), ("icl", "gaps")):
-            for name in ("p50", "p99"):
-                said, true = self.reported.get(mine, {}).get(name), truth[its][f"{name}_ms"]
+        for metric, times in (("ttft", truth.ttft), ("icl", truth.icl)):
+            for name, percent in (("p50", 50), ("p99", 99)):
+                true, said = times.percentile(percent) / 1000, self.reported.get(metric, {}).get(name)
                 cells.append(
                     f"{true:8.1f} {said - true:+8.2f}" if said is not None else f"{true:8.1f}        -"
                 )
-        late_ms = truth["late"]["p99_ms"]
-        cells.append(f"{truth['chunks']:8,} {late_ms:7.1f} {self.cpu_percent:5.0f}")
+        cells.append(f"{truth.ttft.count:7,} {truth.late_ms:7.1f} {self.cpu_percent:5.0f}")
         doubts = [self.note] if self.note else []
-        if late_ms > LATE_MS:
+        if truth.late_ms > LATE_MS:
             doubts.append("emulator late")
         return "  ".join([*cells, "; ".join(doubts)])
+
+
+class Truth:
+    """What the emulator wrote to the answers that a client counted, in microseconds."""
+
+    def __init__(
+        self, streams: Iterable[dict[str, Any]], asked_ns: Mapping[str, int], late_ms: float
+    ) -> None:
+        self.ttft, self.icl = Histogram(), Histogram()
+        self.late_ms = late_ms
+        for stream in streams:
+            began_ns, wrote_ns = asked_ns.get(stream["request_id"]), stream["chunk_ns"]
+            if began_ns is None:
+                continue
+            self.ttft.record((wrote_ns[0] - began_ns) // 1000)
+            for before, after in itertools.pairwise(wrote_ns):
+                self.icl.record((after - before) // 1000)
 
 
 def run_locust(scenario: str, url: str, users: int, seconds: int) -> Row:
@@ -121,20 +166,22 @@ def run_locust(scenario: str, url: str, users: int, seconds: int) -> Row:
         done = subprocess.run(
             [*command, *options],
             cwd=folder,
-            env=child_environment(),
+            env=child_environment({"ASKED_FILE": str(folder / "asked.json")}),
             capture_output=True,
             text=True,
             check=False,
         )
         found = list((folder / "reports").glob("*/summary.json"))
         if not found:
-            return Row({}, f"no run: {done.stderr.strip().splitlines()[-1:]}", 0.0)
+            return Row({}, f"no run: {done.stderr.strip().splitlines()[-1:]}")
+        asked_ns = json.loads((folder / "asked.json").read_text())
         summary = json.loads(found[0].read_text())
         cpu = _peak_cpu(found[0].parent / "readings.jsonl")
     reported = {row["metric"]: row["spread"] for row in summary["metrics"]}
     failed = sum(row["failures"] for row in summary["requests"] if row["phase"] == "all")
     note = "" if summary["verdict"] in {"passed", "failed"} else f"{summary['verdict']}"
-    return Row(reported, "; ".join(filter(None, [note, f"{failed} failed" if failed else ""])), cpu)
+    note = "; ".join(filter(None, [note, f"{failed} failed" if failed else ""]))
+    return Row(reported, note, cpu, asked_ns)
 
 
 def _peak_cpu(path: Path) -> float:
@@ -156,6 +203,8 @@ class SdkThreads:
         self._client = OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0, timeout=60)
         self.ttft, self.icl = Histogram(), Histogram()
         self._lock = threading.Lock()
+        self._number = itertools.count()
+        self._asked_ns: dict[str, int] = {}
         self.failed = 0
 
     def run(self, users: int, seconds: int) -> Row:
@@ -171,15 +220,18 @@ class SdkThreads:
             thread.join()
         cpu = 100 * (time.process_time() - cpu_s) / (time.monotonic() - began_s)
         reported = {"ttft": _spread(self.ttft), "icl": _spread(self.icl)}
-        return Row(reported, f"{self.failed} failed" if self.failed else "", cpu)
+        return Row(reported, f"{self.failed} failed" if self.failed else "", cpu, self._asked_ns)
 
     def _loop(self, until_s: float, wait_s: float) -> None:
         time.sleep(wait_s)
         while time.monotonic() < until_s:
-            began_ns, times = time.perf_counter_ns(), []
+            name, began_ns, times = f"r{next(self._number)}", time.perf_counter_ns(), []
             try:
                 stream = self._client.chat.completions.create(
-                    model="any", messages=[{"role": "user", "content": "Hello"}], stream=True
+                    model="any",
+                    messages=[{"role": "user", "content": "Hello"}],
+                    stream=True,
+                    extra_headers={"X-Request-Id": name},
                 )
                 for chunk in stream:
                     if chunk.choices and chunk.choices[0].delta.content:
@@ -189,6 +241,7 @@ class SdkThreads:
                     self.failed += 1
                 continue
             with self._lock:
+                self._asked_ns[name] = began_ns
                 self.ttft.record((times[0] - began_ns) // 1000)
                 for before, after in itertools.pairwise(times):
                     self.icl.record((after - before) // 1000)
@@ -204,19 +257,21 @@ def run_sdk(url: str, users: int, seconds: int) -> Row:
     command = [sys.executable, __file__, "--sdk", url, str(users), str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        return Row({}, f"no run: {done.stderr.strip().splitlines()[-1:]}", 0.0)
+        return Row({}, f"no run: {done.stderr.strip().splitlines()[-1:]}")
     return Row(**json.loads(done.stdout))
 
 
 def measure(client: str, users: int, seconds: int) -> str:
     """Return the line of one client at one level."""
     emulator = ("--ai-ttft", TTFT, "--ai-gap", GAP, "--ai-tokens", str(TOKENS))
-    with TargetProcess(*emulator, "--ai-slots", "2000") as target:
+    with TargetProcess(*emulator, "--ai-slots", "2000", "--ai-raw", "20000") as target:
         if client == "sdk":
             row = run_sdk(target.url, users, seconds)
         else:
             row = run_locust(PERFLOAD if client == "perfload" else FAST_HTTP, target.url, users, seconds)
-        truth = target.truth()["ai"]["openai"]
+        late_ms = target.truth()["ai"]["openai"]["late"]["p99_ms"]
+        with urllib.request.urlopen(f"{target.url}/_truth/ai") as response:
+            truth = Truth(json.load(response)["streams"], row.asked_ns, late_ms)
     return row.show(client, users, truth)
 
 
@@ -237,7 +292,7 @@ def main() -> None:
     heads = "  ".join(
         f"{f'{metric} {name}':>8} {'error':>8}" for metric in ("TTFT", "ICL") for name in ("p50", "p99")
     )
-    print(f"{'client':9} {'at':>4}  {heads}  {'chunks':>8} {'late':>7} {'CPU %':>5}")
+    print(f"{'client':9} {'at':>4}  {heads}  {'answers':>7} {'late':>7} {'CPU %':>5}")
     for level in map(int, arguments.levels.split(",")):
         for client in arguments.clients.split(","):
             print(measure(client, level, arguments.seconds), flush=True)

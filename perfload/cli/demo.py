@@ -63,8 +63,8 @@ JOBS = {
         "ai_api",
         "ai_load",
         target_options=(
-            *("--ai-ttft", "150ms/0.3", "--ai-prefill", "100ms", "--ai-gap", "12ms/0.2"),
-            *("--ai-tokens", "70/0.5", "--ai-slowdown", "2%", "--ai-cached", "50%"),
+            *("--ai-ttft", "150ms/0.3", "--ai-prefill", "100ms", "--ai-gap", "20ms/0.2"),
+            *("--ai-tokens", "50/0.5", "--ai-slowdown", "2%", "--ai-cached", "50%"),
         ),
         thresholds=("p99(ttft) < 2s", "p99(tpot) < 100ms", "goodput >= 95%", "error_rate <= 1%"),
         environment=dict.fromkeys(("OPENAI_TEST_API_KEY", "ANTHROPIC_TEST_API_KEY"), _NO_KEY),

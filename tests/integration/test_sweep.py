@@ -24,16 +24,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.ai]
 
 AI_API = ROOT / "locustfiles" / "ai_api.py"
 KNEE = (
-    "--ai-slots",
-    "4",
-    "--ai-queue",
-    "100000",
-    "--ai-ttft",
-    "50ms",
-    "--ai-gap",
-    "5ms",
-    "--ai-tokens",
-    "40",
+    *("--ai-slots", "4", "--ai-queue", "100000"),
+    *("--ai-ttft", "50ms", "--ai-gap", "50ms", "--ai-tokens", "5"),
 )
 """Four answers at a time, of 250 ms each: 16 a second, and whoever comes above that waits."""
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
 import gevent
@@ -36,6 +36,15 @@ LIMITED_SUFFIX = " (limited)"
 """Behind the names of requests that met a limit, where that is no failure: their times are no answers'."""
 
 _FIRST_RETRY_S = 0.5
+
+
+class _Request(NamedTuple):
+    """What is asked, once or several times."""
+
+    payload: dict[str, Any]
+    headers: dict[str, str]
+    name: str | None
+    timeouts: AnswerTimeouts
 
 
 class AIUser(HttpUser):
@@ -101,12 +110,14 @@ class AIUser(HttpUser):
         system: str = "",
         timeouts: AnswerTimeouts | None = None,
         retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Answer:
         """Ask, wait for the answer to its end, record its metrics and return it; look at `answer.ok`.
 
-        A text is one message of the user. `options` go into the request as they are; None takes a field that
-        is sent otherwise away. Raises `StopUser` once the spending cap is reached.
+        A text is one message of the user. `headers` are sent besides those with the key. `options` go into
+        the request as they are; None takes a field that is sent otherwise away. Raises `StopUser` once the
+        spending cap is reached.
         """
         model = model or self.model
         if not model:
@@ -115,8 +126,9 @@ class AIUser(HttpUser):
         limit = self.max_tokens if max_tokens is None else max_tokens
         payload = self._payload(model, said, system, limit, tools, stream=stream) | options
         payload = {field: value for field, value in payload.items() if value is not None}
-        spare = self.retries if retries is None else retries
-        return self._try(payload, name, timeouts or self.answer_timeouts, spare)
+        sent = self._headers | dict(headers or {})
+        request = _Request(payload, sent, name, timeouts or self.answer_timeouts)
+        return self._try(request, self.retries if retries is None else retries)
 
     def conversation(self, **options: Any) -> Conversation:
         """Return a conversation of several turns; `options` are those of `chat`."""
@@ -142,14 +154,14 @@ class AIUser(HttpUser):
 
     # --- requests
 
-    def _try(self, payload: dict[str, Any], name: str | None, timeouts: AnswerTimeouts, spare: int) -> Answer:
+    def _try(self, request: _Request, spare: int) -> Answer:
         """Ask until there is an answer, `spare` times more at most; record the last one."""
         terms = _terms_of(type(self))
-        price = terms.price_of(str(payload["model"]))
+        price = terms.price_of(str(request.payload["model"]))
         attempt = 0
         while True:
             spending.check(self, terms.cap)
-            answer, standing = self._ask(payload, name, timeouts, price)
+            answer, standing = self._ask(request, price)
             if attempt >= spare or not _may_succeed_later(answer):
                 break
             gevent.sleep(self._wait_s(standing, attempt))
@@ -160,19 +172,16 @@ class AIUser(HttpUser):
             _record([Figure("retries", "requests", (attempt,))])
         return answer
 
-    def _ask(
-        self, payload: dict[str, Any], name: str | None, timeouts: AnswerTimeouts, price: Price | None
-    ) -> tuple[Answer, Standing]:
-        is_streamed = bool(payload.get("stream"))
-        answer = Answer(
-            time.perf_counter_ns(), self._due_ns(), is_streamed, choices=_whole(payload.get("n"), 1)
-        )
+    def _ask(self, request: _Request, price: Price | None) -> tuple[Answer, Standing]:
+        payload, timeouts = request.payload, request.timeouts
+        is_streamed, choices = bool(payload.get("stream")), _whole(payload.get("n"), 1)
+        answer = Answer(time.perf_counter_ns(), self._due_ns(), is_streamed, choices=choices)
         try:
             with self.client.post(
                 self._path,
                 json=payload,
-                headers=self._headers,
-                name=name,
+                headers=request.headers,
+                name=request.name,
                 stream=is_streamed,
                 catch_response=True,
                 allow_redirects=False,  # the key is for this host

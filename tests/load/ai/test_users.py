@@ -66,6 +66,15 @@ def test_a_chat_completion_as_it_is_sent(site: Site) -> None:
     }
 
 
+def test_headers_are_sent_besides_the_key(site: Site) -> None:
+    site.server.answer(*streamed(OpenAIUser))
+    talk = site.user(OpenAIUser).conversation(headers={"X-Request-Id": "r1"})
+    talk.say("One")
+    talk.say("Two", headers={"X-Request-Id": "r2"})
+    assert [asked.fields["x-request-id"] for asked in site.server.asked] == ["r1", "r2"]
+    assert [asked.fields["authorization"] for asked in site.server.asked] == [f"Bearer {KEY}"] * 2
+
+
 def test_a_message_as_it_is_sent(site: Site) -> None:
     site.server.answer(*streamed(AnthropicUser))
     site.ask(AnthropicUser, options={"system": "Be brief.", "tools": [Tool("look")], "max_tokens": 7})
