@@ -235,7 +235,10 @@ class _Table:
     def __init__(self, path: Path, header: str, lines: Iterable[str]) -> None:
         self._path = path
         self._rows = csv.reader(lines, strict=True)
-        names = [name.strip().casefold() for name in header.split(",")]
+        try:
+            names = [name.strip().casefold() for name in next(csv.reader([header], strict=True), [])]
+        except csv.Error:
+            names = []
         for columns in _TABLES:
             wanted = [name.casefold() for name in columns.names]
             if all(name in names for name in wanted):

@@ -116,8 +116,8 @@ def exit_code(summary: SweepSummary) -> ExitCode:
         return ExitCode.UNEXPECTED
     if summary["best"] is not None:
         return ExitCode.PASSED
-    missed = any(level["verdict"] == "missed" for level in summary["levels"])
-    return ExitCode.THRESHOLD_FAILED if missed else ExitCode.INVALID
+    lowest = summary["levels"][0]["verdict"] if summary["levels"] else None
+    return ExitCode.THRESHOLD_FAILED if lowest == "missed" else ExitCode.INVALID
 
 
 # --- figures

@@ -30,13 +30,13 @@ MAX_LEVELS = 200
 SET_BY_THE_LEVEL = frozenset({"peak_users", "rate", "count"})
 """Metrics whose lower bounds ask for load. The lower a level, the less it could meet them."""
 
-_DECIMALS = 10
-"""Of the levels of a range: 0.1 + 0.2 is 0.30000000000000004."""
+_DIGITS = 10
+"""Of a level: 0.1 + 0.2 is 0.30000000000000004. It is named, and its folder, by these."""
 
 
 def level_text(value: float) -> str:
     """Return a level's number as a person writes it: `4`, `0.5`."""
-    return f"{value:.{_DECIMALS}g}"
+    return f"{value:.{_DIGITS}g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,8 @@ def parse_levels(text: str, model: LevelModel, option: str) -> tuple[float, ...]
 
     Raises `UsageError` for what is no number above 0, for users in fractions, and for a level given twice.
     """
-    levels = [level for part in text.split(",") for level in _range(part.strip(), option)]
+    found = (level for part in text.split(",") for level in _range(part.strip(), option))
+    levels = [float(level_text(level)) for level in found]
     if len(levels) > MAX_LEVELS:
         raise _bad(option, f"it has {len(levels)} levels, more than {MAX_LEVELS}")
     for level in levels:
@@ -148,10 +149,10 @@ def _range(text: str, option: str) -> Iterable[float]:
     last, step = _number(last_text, text, option), _number(step_text or "1", text, option)
     if last < first:
         raise _bad(option, f"{text!r} ends below its start")
-    steps = math.floor((last - first) / step + 1e-9)
+    steps = (last - first) / step + 1e-9
     if steps >= MAX_LEVELS:
-        raise _bad(option, f"{text!r} has {steps + 1} levels, more than {MAX_LEVELS}")
-    return (round(first + number * step, _DECIMALS) for number in range(steps + 1))
+        raise _bad(option, f"{text!r} has more than {MAX_LEVELS} levels")
+    return (first + number * step for number in range(math.floor(steps) + 1))
 
 
 def _number(text: str, part: str, option: str) -> float:
@@ -208,7 +209,7 @@ def decode_plan(value: object) -> SweepPlan:
             rules=tuple(_text(rule) for rule in value["rules"]),
             left_out=tuple(LeftOut(_text(row["rule"]), _text(row["why"])) for row in value["left_out"]),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, OverflowError, TypeError) as error:
         raise ValueError(f"it lacks a field, or has one of another kind: {error}") from error
 
 
@@ -225,7 +226,10 @@ def _seconds(value: object) -> Any:
 
 
 def parse_share_percent(text: str, option: str) -> float:
-    """Return the percent in `95%` or `95`; raises `UsageError` for what is not above 0 and up to 100."""
+    """Return the percent in `95%` or `95`; raises `UsageError` for what is not above 0 and up to 100.
+
+    Up to 1 the sign is needed: who writes 0.95 means 95 %, and every level would meet 0.95 %.
+    """
     try:
         share_percent = float(text.strip().removesuffix("%"))
     except ValueError:
@@ -233,6 +237,11 @@ def parse_share_percent(text: str, option: str) -> float:
     if not 0 < share_percent <= 100:
         raise UsageError(
             f"{option}: {text!r} is no share above 0 and up to 100 %", hint=f"write {option} 95%"
+        )
+    if share_percent <= 1 and "%" not in text:
+        raise UsageError(
+            f"{option}: {text!r} may be meant as {share_percent:g} % or as {share_percent * 100:g} %",
+            hint=f"write {option} {share_percent:g}% or {option} {share_percent * 100:g}%",
         )
     return share_percent
 

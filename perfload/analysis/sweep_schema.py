@@ -47,7 +47,7 @@ class LevelFigures(TypedDict):
     started_per_s: float | None
     """Virtual users that were started; None in the closed model."""
     users_mean: float | None
-    """In flight at once."""
+    """The most at once in each second, on average. Users who wait after their last request are among them."""
     requests: int
     failures: int
     error_rate_percent: float | None

@@ -23,7 +23,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import perfload
@@ -104,15 +104,19 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(directory=Path.cwd(), environ=os.environ, flags=flags)
     plan = _plan(arguments, config)
     folder = _make_folder(config.reports_dir, plan.sweep_id)
+    plan = replace(plan, sweep_id=folder.name)
     command = locust_command(scenario, SHAPE, [*_passed_on(arguments, plan), *arguments.rest])
     show(_announcement(plan))
     with Interrupts() as interrupts:
         sweep = _Sweep(plan, command, folder, interrupts, keeps_going=arguments.keep_going)
+        sweep_files.write_summary(folder, sweep.summary())
         sweep.run()
         summary = sweep.summary()
         if summary["levels"]:
             sweep_files.write(folder, summary)
             show_result(folder, summary)
+        else:
+            sweep_files.write_summary(folder, summary)
     if sweep.error is not None:
         raise sweep.error
     return int(exit_code(summary))
@@ -190,9 +194,12 @@ def _make_folder(reports_dir: Path, sweep_id: str) -> Path:
     """Make the folder of a sweep; a second one in the same second gets a longer name."""
     folder = reports_dir / sweep_id
     try:
-        if folder.exists():
+        reports_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()
+        except FileExistsError:
             folder = reports_dir / f"{sweep_id}-{secrets.token_hex(2)}"
-        folder.mkdir(parents=True)
+            folder.mkdir()
     except OSError as error:
         raise RecordError(
             f"{folder} cannot be made: {error.strerror}",
@@ -263,10 +270,16 @@ class _Sweep:
         with LevelProcess(command, place, {VARIABLE: self.plan.level(level).encode()}) as process:
             self.interrupts.watch(process.process)
             try:
-                return process.wait(lambda line: _show_live(head + (line or "starting")))
+                return process.wait(lambda line: _show_live(head + self._doing(line)))
             finally:
                 self.interrupts.watch(None)
                 _show_live("")
+
+    def _doing(self, progress: str) -> str:
+        """Return what a level's run is at, given the latest line about its progress."""
+        if self.interrupts.received:
+            return "stopping; interrupt again to end it at once"
+        return progress or "starting"
 
     def _head(self, number: int, level: float) -> str:
         """Return what stands before everything about a level, of the same width for all."""
@@ -287,8 +300,7 @@ class _Sweep:
             self._end("interrupted", f"The sweep was interrupted at {name}.")
         elif ended.run is None or ended.code == ExitCode.USAGE:
             self._end("failed", f"The run of {name} did not start.")
-            kind = UsageError if ended.code == ExitCode.USAGE else PerfloadError
-            self.error = kind(
+            self.error = UsageError(
                 f"the run of {name} did not start: {ended.complaint()}",
                 hint=f"its whole output: {_shown(ended.log)}",
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import cast, get_args
 
@@ -12,6 +11,7 @@ from perfload.analysis.summary import summarise
 from perfload.analysis.sweep import level_summary, sweep_summary
 from perfload.analysis.sweep_plan import SweepPlan, decode_plan, level_text
 from perfload.analysis.sweep_schema import LevelSummary, SweepEnd, SweepSummary
+from perfload.cli.sweep_level import find_run
 from perfload.errors import RecordError
 from perfload.report import sweep as page
 
@@ -63,7 +63,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def judge_again(folder: Path) -> SweepSummary:
-    """Return the sweep in `folder`, its levels judged anew from their records.
+    """Return the sweep in `folder`, its levels judged anew from their records, of killed runs too.
 
     Raises `RecordError` if it is none, or if the record of a level cannot be read.
     """
@@ -72,20 +72,18 @@ def judge_again(folder: Path) -> SweepSummary:
         value = json.loads(path.read_text("utf-8"))
         plan = decode_plan(value)
         end, note = _ending(value["end"], value["end_note"])
-        runs = [(_level(plan, row["level"]), _run(folder, row["run"])) for row in value["levels"]]
+        runs = {_level(plan, row["level"]): _run(folder, row["run"]) for row in value["levels"]}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecordError(
             f"{path} cannot be read: {error}", hint="restore the file, or sweep again"
         ) from error
-    levels, hosts = _judged(folder, plan, runs)
-    return sweep_summary(plan, levels, host=hosts[0] if hosts else "", end=end, end_note=note)
-
-
-def _judged(
-    folder: Path, plan: SweepPlan, runs: Iterable[tuple[float, Path]]
-) -> tuple[list[LevelSummary], list[str]]:
-    judged = [judge_level(folder, plan, level, run) for level, run in sorted(runs)]
-    return [level for level, _ in judged], [host for _, host in judged]
+    for level in plan.levels:  # one under way when the sweep was killed has a record, and stands nowhere
+        found = find_run(level_folder(folder, level))
+        if found is not None:
+            runs.setdefault(level, found)
+    judged = [judge_level(folder, plan, level, run) for level, run in sorted(runs.items())]
+    host = judged[0][1] if judged else ""
+    return sweep_summary(plan, [level for level, _ in judged], host=host, end=end, end_note=note)
 
 
 def _level(plan: SweepPlan, value: object) -> float:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from perfload.child import child_environment
+from perfload.cli.output import discard
 from perfload.errors import ExitCode
 from perfload.report.escape import visible
 
@@ -30,6 +32,11 @@ _COMPLAINT_LINES = 12
 _BY_ITSELF = (ExitCode.PASSED, ExitCode.THRESHOLD_FAILED, ExitCode.INVALID)
 
 
+def find_run(folder: Path) -> Path | None:
+    """Return the folder of the run of a level that is kept in `folder`; None where it came to no record."""
+    return next((found.parent for found in folder.glob("*/run.json")), None)
+
+
 class Interrupts:
     """Ctrl-C, SIGTERM and a closed terminal, each handed on to the run under way while a sweep goes on.
 
@@ -40,6 +47,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.received = False
+        self._at_terminal = sys.stdout.isatty()
         self._process: subprocess.Popen[bytes] | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -53,8 +61,10 @@ class Interrupts:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.received = True
+        if number == signal.SIGHUP and self._at_terminal:
+            discard()  # a word to a terminal that is gone is an error
         self._hand_on()
 
     def _hand_on(self) -> None:
@@ -87,10 +97,16 @@ class Ended:
     log: Path
 
     def complaint(self) -> str:
-        """Return what the process said was wrong: from its first error on, else its last words."""
+        """Return what the process said was wrong: from its first error on, else its last words.
+
+        A traceback is its last words: what went wrong stands at its end.
+        """
         lines = self.log.read_text("utf-8", errors="replace").splitlines()
         first = next((at for at, line in enumerate(lines) if _COMPLAINT.match(line)), None)
-        found = lines[first:][:_COMPLAINT_LINES] if first is not None else lines[-_COMPLAINT_LINES:]
+        if first is None or lines[first].startswith("Traceback "):
+            found = lines[first:][-_COMPLAINT_LINES:]
+        else:
+            found = lines[first:][:_COMPLAINT_LINES]
         words = [visible(_LINE_HEAD.sub("", line)) for line in found if line.strip()]
         return "\n".join(words) or "it said nothing"
 
@@ -136,8 +152,7 @@ class LevelProcess:
             except subprocess.TimeoutExpired:
                 show(self.progress())
             else:
-                runs = [found.parent for found in self.folder.glob("*/run.json")]
-                return Ended(code, runs[0] if runs else None, self.log)
+                return Ended(code, find_run(self.folder), self.log)
 
     def progress(self) -> str:
         """Return the latest line about the run's progress, as Locust with perfload prints it; "" before."""

@@ -40,8 +40,8 @@ _MARKS = {"good": "✓", "bad": "✗", "doubt": "!"}
 
 LEDES = {
     "levels": "Requests and tokens per second are those that were finished while the level was measured. "
-    "Percentiles and errors are over all that began in it, whenever they ended. Users: in flight, on "
-    "average. Each level links to the whole report of its run.",
+    "Percentiles and errors are over all that began in it, whenever they ended. Users: the most at "
+    "once in each second, on average. Each level links to the whole report of its run.",
     "curve": "A point for each level, joined in their order. Up to the knee more load means more throughput; "
     "beyond it only more waiting. A cross: missed an objective. An open circle: not to be believed.",
     "tokens": "Over answers that are whole, from the intended start of the user in the open model.",
@@ -164,7 +164,7 @@ def _tiles(summary: SweepSummary) -> Markup:
     shown = [
         tile("Throughput", f"{number(figures['requests_per_s'])}/s", f"requests {there}"),
         tile("Response time p95", latency(spread["p95"]), f"p99 {latency(spread['p99'])}"),
-        tile("Users in flight", number(figures["users_mean"]), f"on average, {there}"),
+        tile("Users", number(figures["users_mean"]), f"at once, {there}"),
     ]
     if tokens:
         ttft, tpot = tokens["ttft_ms"], tokens["tpot_ms"]

@@ -12,8 +12,11 @@ MIN_WIDTH = 40
 MAX_WIDTH = 160
 """Lines longer than this are hard to follow with the eye."""
 
-WIDE = 110
-"""From this width on, the table shows all of its columns."""
+WIDE = 150
+"""From this width on there is room for all columns; below, those that say least make way for the others."""
+
+WIDE_WITHOUT_TOKENS = 100
+"""The same where no scenario asked a language model."""
 
 _INDENT = "  "
 _VERDICT_WIDTH = max(len(word) for word, _, _ in VERDICTS.values())
@@ -53,7 +56,7 @@ def _columns(*, has_tokens: bool) -> tuple[TextColumn, ...]:
     return (
         TextColumn("level", elastic=True),
         TextColumn("result", number=False),
-        TextColumn("started/s", min_terminal=WIDE),
+        TextColumn("started/s", min_terminal=WIDE if has_tokens else WIDE_WITHOUT_TOKENS),
         TextColumn("users", min_terminal=beside_tokens),
         TextColumn("requests/s"),
         TextColumn("errors"),

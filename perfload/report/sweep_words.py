@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from perfload.analysis.schema import ThresholdSummary
 from perfload.analysis.sweep_plan import level_text
 from perfload.analysis.sweep_schema import LevelSummary, SweepSummary
-from perfload.report.quantities import observed_and_limit
+from perfload.report.quantities import count, observed_and_limit
 from perfload.units import format_duration
+
+ENOUGH_FOR_P99 = 1000
+"""Requests of a level. Ten of them are slower than its 99th percentile."""
 
 VERDICTS = {
     "met": ("met", "✓", "good"),
@@ -35,7 +38,8 @@ def level_name(level: float, model: str) -> str:
 
 def levels_in_words(levels: list[float], model: str) -> str:
     """Return all levels in a line: `1, 2, 4, 8 virtual users per second`."""
-    unit = "virtual users per second" if model == "arrivals" else "users at once"
+    user = f"user{'s' * (levels != [1])}"
+    unit = f"virtual {user} per second" if model == "arrivals" else f"{user} at once"
     return f"{', '.join(map(level_text, levels))} {unit}"
 
 
@@ -106,6 +110,19 @@ def notes(summary: SweepSummary) -> Iterator[str]:
         yield f"Left out: {left['rule']} ({left['why']})."
     yield _MODELS[model]
     yield lengths(summary)
+    yield from _few(summary)
+
+
+def _few(summary: SweepSummary) -> Iterator[str]:
+    """Yield the level with the fewest requests, if they are too few."""
+    asked = (level for level in summary["levels"] if level["figures"]["requests"])
+    fewest = min(asked, key=lambda level: level["figures"]["requests"], default=None)
+    if fewest is not None and fewest["figures"]["requests"] < ENOUGH_FOR_P99:
+        name, requests = level_name(fewest["level"], summary["model"]), fewest["figures"]["requests"]
+        yield (
+            f"{name} had {count(requests)} request{'s' * (requests != 1)}: of fewer than "
+            f"{count(ENOUGH_FOR_P99)} a p99 is one of the ten slowest. A longer --duration tells more."
+        )
 
 
 def lengths(summary: SweepSummary) -> str:

@@ -48,6 +48,7 @@ TIMESTAMP,NumImages,ContextTokens,GeneratedTokens
 2024-10-15 00:00:00.000000,2,900,40
 2024-10-15 00:00:01.500000,0,30,50
 """
+QUOTED = '"at_s","who, if known","input_tokens","output_tokens"\n0,"a, b",600,120\n'
 PLAIN = "\ufeffInput_Tokens, output_tokens,at_s\r\n600,120,0.25\r\n\r\n601,121.0,1.25"
 
 R = TraceRequest
@@ -66,9 +67,10 @@ R = TraceRequest
         (AZURE_2023, [R(0, 4800, 12), R(0.052, 3100, 8), R(86400, 110, 27)], 86401),
         (AZURE_2024, [R(0, 2100, 5), R(0.9901, 2400, 6)], 1),
         (AZURE_2025, [R(0, 900, 40), R(1.5, 30, 50)], 2),
+        (QUOTED, [R(0, 600, 120)], 1),
         (PLAIN, [R(0, 600, 120), R(1, 601, 121)], 2),
     ],
-    ids=["Mooncake", "BurstGPT", "BurstGPT 3", "Azure 2023", "Azure 2024", "Azure 2025", "plain"],
+    ids=["Mooncake", "BurstGPT", "BurstGPT 3", "Azure 2023", "Azure 2024", "Azure 2025", "quoted", "plain"],
 )
 @pytest.mark.parametrize("name", ["a.txt", "a.gz"])
 def test_a_format_is_known_by_what_stands_in_the_file(

@@ -271,6 +271,8 @@ def levels(*verdicts: LevelVerdict) -> list[LevelSummary]:
         (("missed", "invalid"), None, 3),
         (("invalid",), None, 4),
         (("incomplete", "met"), None, 4),
+        (("invalid", "missed"), None, 4),
+        (("unjudged", "missed"), None, 4),
         (("unjudged", "unjudged"), None, 4),
         ((), None, 4),
     ],

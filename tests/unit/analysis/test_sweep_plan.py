@@ -49,6 +49,7 @@ PLAN = SweepPlan(
         ("1,10..12,100", (1, 10, 11, 12, 100)),
         ("1..1", (1,)),
         ("1e2", (100,)),
+        ("1e-11..3e-11:1e-11", (1e-11, 2e-11, 3e-11)),
     ],
 )
 def test_levels_are_read_and_sorted(text: str, levels: tuple[float, ...]) -> None:
@@ -71,8 +72,10 @@ def test_levels_are_read_and_sorted(text: str, levels: tuple[float, ...]) -> Non
         ("1..9:0", "'1..9:0' is no load"),
         ("1,2,1", "1 is there twice"),
         ("1,1..3", "1 is there twice"),
+        ("1.00000000001,1.00000000002", "1 is there twice"),
         ("5..1", "'5..1' ends below its start"),
-        ("1..1000000", "has 1000000 levels, more than 200"),
+        ("1..1000000", "has more than 200 levels"),
+        ("1..1e308:1e-10", "has more than 200 levels"),
         ("1..150,1000..1150", "it has 301 levels, more than 200"),
     ],
 )
@@ -173,6 +176,16 @@ def test_a_share(text: str, percent: float) -> None:
 def test_what_is_no_share(text: str) -> None:
     with pytest.raises(UsageError, match=r"--goodput: .* is no share above 0"):
         parse_share_percent(text, "--goodput")
+
+
+@pytest.mark.parametrize("text", ["0.95", "1"])
+def test_a_share_that_may_be_one_of_1_or_of_100_is_asked_about(text: str) -> None:
+    """0.95 % would be met by every level, and the answer of the sweep wrong."""
+    percent = float(text)
+    with pytest.raises(UsageError, match=f"{percent * 100:g} %") as caught:
+        parse_share_percent(text, "--goodput")
+    assert caught.value.hint == f"write --goodput {percent:g}% or --goodput {percent * 100:g}%"
+    assert parse_share_percent(f"{text}%", "--goodput") == percent
 
 
 def test_seconds() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from perfload.cli import sweep
 from perfload.cli.main import build_parser, main
-from perfload.cli.sweep_level import Ended, LevelProcess
+from perfload.cli.sweep_level import Ended, Interrupts, LevelProcess
 from perfload.errors import ExitCode
 from tests.unit.cli.test_cli_report import MANIFEST, record
 
@@ -128,10 +129,33 @@ def test_two_sweeps_of_one_second_do_not_share_a_folder(project: Path) -> None:
     assert second.is_dir()
 
 
+def test_a_sweep_is_called_like_its_folder(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def folder_of_another_second(reports_dir: Path, _sweep_id: str) -> Path:
+        (folder := reports_dir / "sweep-of-its-own").mkdir(parents=True)
+        return folder
+
+    monkeypatch.setattr(sweep, "_make_folder", folder_of_another_second)
+    monkeypatch.setattr(sweep._Sweep, "run", lambda _self: None)
+    main(["sweep", "ai_api", "--rates", "1"])
+    written = json.loads((project / "reports" / "sweep-of-its-own" / "sweep.json").read_text())
+    assert written["sweep_id"] == "sweep-of-its-own"
+
+
 def test_the_shape_is_where_locust_is_told_that_it_is() -> None:
     assert sweep.SHAPE.is_file()
     # Locust puts the folder of a file first on the path while it loads it.
     assert sorted(path.name for path in sweep.SHAPE.parent.glob("*.py")) == ["__init__.py", "level.py"]
+
+
+def test_an_interrupt_is_answered_on_the_line_of_its_level(project: Path) -> None:
+    """Users in flight may take a minute to finish: without a word it would look as if nobody had heard."""
+    arguments, _ = build_parser().parse_known_args(["sweep", "ai_api", "--rates", "1"])
+    plan = sweep._plan(arguments, sweep.load_config(directory=project, environ={}, flags={}))
+    with Interrupts() as interrupts:
+        under_way = sweep._Sweep(plan, [], project, interrupts, keeps_going=False)
+        assert (under_way._doing(""), under_way._doing("00:02/00:10")) == ("starting", "00:02/00:10")
+        signal.raise_signal(signal.SIGINT)
+        assert under_way._doing("00:02/00:10").startswith("stopping")
 
 
 # --- the process of a level
@@ -259,6 +283,32 @@ def test_report_of_a_sweep_that_was_killed_says_so(
     assert "No higher one was run." in out
 
 
+def test_report_of_a_sweep_that_was_killed_has_the_level_that_was_under_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = a_sweep(tmp_path / "sweep", 1_000, 1_000)
+    value = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps(value | {"end": "running", "levels": value["levels"][:1]}))
+    assert main(["report", "--json", str(folder)]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [(row["level"], row["run"]) for row in summary["levels"]] == [
+        (1.0, "level-1/run"),
+        (2.0, "level-2/run"),
+    ]
+
+
+def test_a_sweep_without_a_level_can_be_reported(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its scenario asks for what is not there, so the first run does not start."""
+    (project / "locustfiles" / "ai_api.py").write_text("import nowhere_at_all\n")
+    assert main(["sweep", "ai_api", "--rates", "1"]) == ExitCode.USAGE
+    assert "nowhere_at_all" in capsys.readouterr().err
+    (folder,) = (project / "reports").iterdir()
+    assert main(["report", str(folder)]) == ExitCode.UNEXPECTED
+    out = capsys.readouterr().out
+    assert "No level was run." in out
+    assert "The run of 1/s did not start." in out
+
+
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
@@ -269,6 +319,7 @@ def test_report_of_a_sweep_that_was_killed_says_so(
         ({"levels": [{"level": "x", "run": "level-1/run"}]}, "'x' is none of its levels"),
         ({"levels": [{"level": float("nan"), "run": "level-1/run"}]}, "nan is none of its levels"),
         ({"levels": [{}]}, "'level'"),
+        ({"duration_s": 10**400}, "too large"),
         ({"end": "lost"}, "it ended as 'lost'"),
     ],
 )

@@ -132,6 +132,27 @@ def test_levels_have_their_unit() -> None:
     assert [level_name(value, "users") for value in (1.0, 50.0)] == ["1 user", "50 users"]
     assert levels_in_words([1.0, 2.5], "arrivals") == "1, 2.5 virtual users per second"
     assert levels_in_words([10.0], "users") == "10 users at once"
+    assert levels_in_words([1.0], "users") == "1 user at once"
+    assert levels_in_words([1.0], "arrivals") == "1 virtual user per second"
+
+
+@pytest.mark.parametrize(
+    ("requests", "words"),
+    [
+        ((40, 60), "2/s had 40 requests: of fewer than 1,000 a p99"),
+        ((1, 2000), "2/s had 1 request: "),
+        ((2000, 999), "4/s had 999 requests: "),
+        ((0, 1000), None),
+    ],
+)
+def test_a_level_with_too_few_requests_for_a_p99_is_named(
+    requests: tuple[int, int], words: str | None
+) -> None:
+    levels = [level(2.0), level(4.0)]
+    for each, number in zip(levels, requests, strict=True):
+        each["figures"]["requests"] = number
+    found = [note for note in notes(sweep(*levels)) if "p99" in note]
+    assert [note[: len(words or "")] for note in found] == ([words] if words else [])
 
 
 # --- the terminal
@@ -158,6 +179,18 @@ def test_the_table_in_a_wide_terminal_has_every_figure() -> None:
     assert "3 (5 %)" in row
     assert "4.10 s" in row
     assert "50 %" in row
+
+
+@pytest.mark.parametrize("has_tokens", [True, False])
+def test_a_wider_terminal_never_shows_less(has_tokens: bool) -> None:
+    summary = sweep(level(10.0, has_tokens=has_tokens), level(200.0, "incomplete", has_tokens=has_tokens))
+    shown: set[str] = set()
+    for width in range(60, 161):
+        lines = render_sweep(summary, width=width).splitlines()
+        titles = set(re.split(r" {2,}", lines[0].strip()))
+        assert shown <= titles, width
+        shown = titles
+    assert "started/s" in shown
 
 
 def test_a_narrow_terminal_keeps_the_times_of_tokens() -> None:
