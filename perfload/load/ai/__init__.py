@@ -2,8 +2,9 @@
 
 - users, conversation, tools, prompts, trace_prompts: what scenarios are made of
 - openai_wire, anthropic_wire, json_values: what servers send, as an answer
-- reading, answer: one answer as it arrives; its times
+- reading, answer, quoting: one answer as it arrives; its times; what of its words may be shown
 - figures, objectives, prices: what is recorded of it
+- standing, retrying: what the server says of its limits, and when to try again
 - terms, budget, spending: how much may be spent
 """
 

@@ -143,6 +143,11 @@ class Answer:
         return not self.error
 
     @property
+    def is_counted(self) -> bool:
+        """Whether it has come to some end; what was never sent, since its user left, has none."""
+        return self.ended_ns is not None or bool(self.error)
+
+    @property
     def start_ns(self) -> int:
         """What latencies count from."""
         return self.sent_ns if self.due_ns is None else min(self.due_ns, self.sent_ns)
@@ -169,6 +174,10 @@ class Answer:
         held.name += name
         held.arguments.append(arguments)
         return name + arguments
+
+    def has_call(self, place: int) -> bool:
+        """Return whether a call of a tool has begun at `place`."""
+        return place in self._calls
 
     def thought(self, place: int) -> Thought:
         """Return the block of reasoning at `place`, to add to it."""

@@ -86,7 +86,8 @@ def _take_delta(answer: Answer, delta: JsonObject, place: int, at_ns: int) -> No
     text = a_text(delta, key)
     answer.add(channel, text, at_ns)
     if channel == "tool":
-        answer.add_call(place, arguments=text)
+        if answer.has_call(place):
+            answer.add_call(place, arguments=text)
     elif channel == "reasoning":
         answer.thought(place).parts.append(text)
     elif signature := a_text(delta, "signature"):
@@ -102,7 +103,7 @@ def _take_block(answer: Answer, block: JsonObject, place: int, at_ns: int) -> No
         thought.signature = a_text(block, "signature")
     elif a_text(block, "type") == "redacted_thinking":
         answer.thought(place).redacted = a_text(block, "data")
-    if channel == "tool":
+    if a_text(block, "type") == "tool_use":  # the other kind the server calls itself
         given = json.dumps(block["input"]) if block.get("input") else ""
         answer.add_call(place, id=a_text(block, "id"), name=a_text(block, "name"), arguments=given)
 
@@ -115,7 +116,9 @@ def _take_usage(answer: Answer, holder: JsonObject) -> None:
     if fresh is not None:
         # Anthropic leaves out of `input_tokens` what came from its cache, or went into it.
         written = a_count(usage, "cache_creation_input_tokens")
-        held.input_tokens = fresh + (cached or 0) + (written or 0)
+        total = fresh + (cached or 0) + (written or 0)
+        # Counts only grow: one that is said again without its parts is not the whole.
+        held.input_tokens = max(total, held.input_tokens or 0)
     held.cached_tokens = held.cached_tokens if cached is None else cached
     output = a_count(usage, "output_tokens")
     held.output_tokens = held.output_tokens if output is None else output

@@ -45,7 +45,9 @@ class Budget:
         self.is_told = False
         """Whether it was said that the cap is reached."""
         self.ask: Callable[[], None] = lambda: None
-        """Asks for more; harmless to repeat."""
+        """Asks for more."""
+        self._is_asked = False
+        """Whether that has been called since the last answer: one that does not come is waited for."""
         self._granted = Cap(0.0, 0.0)
         self._limit = Cap()
         self._soon = Cap()
@@ -63,7 +65,7 @@ class Budget:
         self.tokens += tokens
         self.cost += cost
         if self.cost >= self._soon.cost or self.tokens >= self._soon.tokens:
-            self.ask()
+            self._ask_once()
 
     def excess(self, cap: Cap | None = None) -> str:
         """Return, in words, which part of `cap`, or of its own limit, is used up; "" while some is left."""
@@ -88,14 +90,22 @@ class Budget:
             max(before.cost, granted.get("cost", 0.0)), max(before.tokens, granted.get("tokens", 0.0))
         )
         self.is_over = self.is_over or is_all
-        if self._granted != before or is_all:
+        # Who asked in vain asks again: what is answered may be what was said before the last was spent.
+        was_asked, self._is_asked = self._is_asked, False
+        if was_asked or is_all or self._granted != before:
             self._set_limit()
 
     def wait(self, timeout_s: float) -> None:
         """Wait until something has been granted, or nothing will be; `timeout_s` at most."""
         self._changed.clear()
-        self.ask()
+        self._ask_once()
         self._changed.wait(timeout_s)
+
+    def _ask_once(self) -> None:
+        """Ask, unless the last time is not answered yet: a master that is held up needs no more messages."""
+        if not self._is_asked:
+            self._is_asked = True
+            self.ask()
 
     def _set_limit(self) -> None:
         if not self.is_shared:

@@ -81,7 +81,11 @@ def read(response: Response, wire: Wire, answer: Answer, timeouts: AnswerTimeout
             answer.is_streamed = False
             body = response.content
             received_ns = response.stream.received_ns if response.stream is not None else response.received_ns
-            wire.take_body(answer, body, received_ns)
+            if len(body) > MAX_ANSWER_BYTES:  # parsed it is many times as large
+                answer.fail(ANSWER_TOO_LARGE)
+                answer.end(received_ns)
+            else:
+                wire.take_body(answer, body, received_ns)
     except RequestFailed as failure:
         _fail(answer, failure)
         answer.end(response.received_ns if response.stream is None else response.stream.received_ns)
@@ -103,8 +107,8 @@ def _read_events(
             seen = len(pieces)
             delayed(stream.read_ns - event.received_ns)
             stream.wait_until(event.received_ns + between_ns, BETWEEN_TOKENS)
-            if stream.read_bytes > MAX_ANSWER_BYTES:
-                answer.fail(ANSWER_TOO_LARGE)
+        if stream.read_bytes > MAX_ANSWER_BYTES:  # what is kept need not be a piece
+            answer.fail(ANSWER_TOO_LARGE)
         if answer.error and answer.error not in _HOPELESS:
             _hear_out(stream, events, take, answer)
         elif answer.is_done:

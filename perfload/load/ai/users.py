@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -14,28 +14,28 @@ from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
 import gevent
+from gevent import GreenletExit
 
 from perfload.errors import UsageError
-from perfload.load.ai import anthropic_wire, openai_wire, spending
+from perfload.load.ai import anthropic_wire, openai_wire, retrying, spending
 from perfload.load.ai.answer import Answer, Thought
 from perfload.load.ai.budget import Cap
 from perfload.load.ai.conversation import Conversation, Message
-from perfload.load.ai.figures import NO_QUOTA, Figure, figures_of, figures_of_attempt, limit_of
+from perfload.load.ai.figures import Figure, figures_of, figures_of_attempt, limit_of
 from perfload.load.ai.json_values import parsed
 from perfload.load.ai.objectives import Objectives
 from perfload.load.ai.prices import Price
+from perfload.load.ai.quoting import make_presentable
 from perfload.load.ai.reading import AnswerTimeouts, Wire, read
 from perfload.load.ai.standing import Standing
 from perfload.load.ai.terms import Terms
 from perfload.load.ai.tools import Tool, Tools
-from perfload.load.http.failures import REQUEST_TOO_LARGE, RequestFailed
+from perfload.load.http.failures import CUT_OFF, RequestFailed
 from perfload.load.http.response import Response
 from perfload.load.users import HttpUser
 
 LIMITED_SUFFIX = " (limited)"
 """Behind the names of requests that met a limit, where that is no failure: their times are no answers'."""
-
-_FIRST_RETRY_S = 0.5
 
 
 class _Request(NamedTuple):
@@ -158,24 +158,31 @@ class AIUser(HttpUser):
         """Ask until there is an answer, `spare` times more at most; record the last one."""
         terms = _terms_of(type(self))
         price = terms.price_of(str(request.payload["model"]))
-        attempt = 0
-        while True:
-            spending.check(self, terms.cap)
-            answer, standing = self._ask(request, price)
-            if attempt >= spare or not _may_succeed_later(answer):
-                break
-            gevent.sleep(self._wait_s(standing, attempt))
-            attempt += 1
-        answer.retries = attempt
-        _record(figures_of(answer, price, terms.objectives))
-        if spare:
-            _record([Figure("retries", "requests", (attempt,))])
+        answer: Answer | None = None
+        try:
+            for attempt in itertools.count():
+                spending.check(self, terms.cap)
+                answer = self._new_answer(request.payload, attempt)
+                standing = self._ask(request, answer, price)
+                if attempt >= spare or not retrying.may_succeed_later(answer):
+                    break
+                gevent.sleep(retrying.wait_s(standing, attempt, self.max_retry_wait_s))
+        finally:
+            # Also one that is given up, or behind which another try was to come.
+            if answer is not None and answer.is_counted:
+                _record(figures_of(answer, price, terms.objectives))
+                if spare:
+                    _record([Figure("retries", "requests", (answer.retries,))])
+        assert answer is not None
         return answer
 
-    def _ask(self, request: _Request, price: Price | None) -> tuple[Answer, Standing]:
-        payload, timeouts = request.payload, request.timeouts
+    def _new_answer(self, payload: Mapping[str, Any], attempt: int) -> Answer:
         is_streamed, choices = bool(payload.get("stream")), _whole(payload.get("n"), 1)
-        answer = Answer(time.perf_counter_ns(), self._due_ns(), is_streamed, choices=choices)
+        now_ns = time.perf_counter_ns()
+        return Answer(now_ns, self._due_ns(), is_streamed, choices=choices, retries=attempt)
+
+    def _ask(self, request: _Request, answer: Answer, price: Price | None) -> Standing:
+        payload, timeouts, is_streamed = request.payload, request.timeouts, answer.is_streamed
         try:
             with self.client.post(
                 self._path,
@@ -189,14 +196,17 @@ class AIUser(HttpUser):
             ) as response:
                 answer.sent_ns, answer.is_sent = response.call.began_ns, response.call.is_sent
                 read(response, self._wire, answer, timeouts)
-                self._hide_key(answer)
+                make_presentable(answer, self._key)
                 self._mark(response, answer)
+        except BaseException as end:
+            _give_up(answer, end)
+            raise
         finally:
             # Also for what nobody waits for any more: it has been sent.
             spending.spend(answer, price, partial(_sent_bytes, payload), self._most_tokens(payload))
         standing = Standing.of(response.headers)
         _record(figures_of_attempt(answer, standing))
-        return answer, standing
+        return standing
 
     def _due_ns(self) -> int | None:
         """Return when the first request of an arrival was to be made; None for any other request."""
@@ -216,19 +226,6 @@ class AIUser(HttpUser):
             response.success()
         else:
             response.failure(RequestFailed(answer.error))
-
-    def _hide_key(self, answer: Answer) -> None:
-        """Take the key out of what the server says, for some quote it; keep as much as one may look at."""
-        message = answer.error_message[: _MAX_MESSAGE + len(self._key)]
-        if self._key:
-            message = message.replace(self._key, "***")
-            answer.error = answer.error.replace(self._key, "***")
-        answer.error_message = _NOT_SHOWN.sub("?", message[:_MAX_MESSAGE].translate(_ON_ONE_LINE))
-
-    def _wait_s(self, standing: Standing, attempt: int) -> float:
-        after_s = standing.retry_after_s
-        wait_s = _FIRST_RETRY_S * 2.0 ** min(attempt, 64) if after_s is None else after_s
-        return min(wait_s, self.max_retry_wait_s)
 
     def _most_tokens(self, payload: Mapping[str, Any]) -> int:
         """Return how many tokens the answer to `payload` may have."""
@@ -330,11 +327,6 @@ class AnthropicUser(AIUser):
         return [{"role": "user", "content": blocks}]
 
 
-_MAX_MESSAGE = 500
-_ON_ONE_LINE = str.maketrans({"\r": " ", "\n": " "})
-_NOT_SHOWN = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]")
-
-
 @functools.cache
 def _terms_of(user_class: type[AIUser]) -> Terms:
     from perfload.load import plugin
@@ -352,11 +344,17 @@ def _as_block(thought: Thought) -> dict[str, str]:
     return {"type": "thinking", "thinking": "".join(thought.parts), "signature": thought.signature}
 
 
-def _may_succeed_later(answer: Answer) -> bool:
-    status = answer.status
-    if answer.ok or NO_QUOTA in answer.error or answer.error == REQUEST_TOO_LARGE:
-        return False
-    return status in {0, 408, 429} or status >= 500
+def _give_up(answer: Answer, end: BaseException) -> None:
+    """Note that nobody waited for `answer`, whose user was stopped, or whose scenario had had enough.
+
+    Before there is a response, `GreenletExit` itself ends a request that has not been sent, and its subclass
+    of the client one that has; any error but a timeout is the scenario's mistake.
+    """
+    is_stop = isinstance(end, GreenletExit)
+    if answer.status or isinstance(end, gevent.Timeout) or (is_stop and type(end) is not GreenletExit):
+        answer.fail(CUT_OFF)
+    elif is_stop:
+        answer.is_sent = False
 
 
 def _sent_bytes(payload: Mapping[str, Any]) -> int:

@@ -25,7 +25,7 @@ def in_words(kind: str, spent: float, cap: float) -> str:
     """Return how much of the cap on `kind` is spent."""
     if kind == "cost":
         return f"{spent:.4g} spent, of a cost of {cap:.4g} at most"
-    return f"{int(spent):,} {kind} used, of {int(cap):,} at most"
+    return f"{spent:,.0f} {kind} used, of {cap:,.0f} at most"
 
 
 class Purse:
@@ -60,18 +60,19 @@ class _Pool:
         self._cap = math.inf
         self._spent: dict[int, float] = {}
         self._granted: dict[int, float] = {}
+        self._held: dict[int, float] = {}
+        """What nobody else can have: what was granted or, of who has spent more, what it has spent."""
 
     def hear(self, index: int, cap: float, spent: float, workers: int) -> float:
         self._cap = min(self._cap, cap)
         spent = self._spent[index] = max(spent, self._spent.get(index, 0.0))
         least = self._cap * _NOTHING
         left = self._cap - sum(self._spent.values())
-        # Who has spent more than its grant, on what was in flight, has been granted that too.
-        held = {each: max(its, self._granted.get(each, 0.0)) for each, its in self._spent.items()}
-        free = self._cap - sum(held.values())
-        wanted = spent + left / (PARTS * workers) - held[index]
+        held = self._held[index] = max(spent, self._held.get(index, 0.0))
+        free = self._cap - sum(self._held.values())
+        wanted = spent + left / (PARTS * workers) - held
         if wanted > 0 and left > least and free > least:
-            self._granted[index] = held[index] + min(wanted, free)
+            self._granted[index] = self._held[index] = held + min(wanted, free)
         granted = self._granted.get(index, 0.0)
         self.is_used_up = self.is_used_up or left <= least or granted <= spent
         return granted

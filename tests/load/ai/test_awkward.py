@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfload.load import OpenAIUser
+from perfload.load import AnthropicUser, OpenAIUser
 from perfload.load.ai import AnswerTimeouts, anthropic_wire, openai_wire
 from perfload.load.ai.answer import MAX_CALLS, Answer
 from perfload.load.ai.figures import figures_of
 from perfload.load.ai.objectives import Objectives
 from perfload.load.ai.prices import Price
+from perfload.load.ai.retrying import wait_s
 from perfload.load.ai.standing import Standing
 from perfload.load.http.sse import Event, EventParser
 from tests.load.ai.conftest import BOTH, HEAD, KEY, LAST, Site, part, whole
@@ -197,6 +198,37 @@ def test_an_answer_that_is_too_large_is_given_up(
     stream = (OPENAI if kind is OpenAIUser else ANTHROPIC)[0].body
     site.server.answer(HEAD, part(stream.replace(b"Hel", b"x" * 2000)), LAST)
     assert site.ask(kind).error == "answer too large"
+
+
+@BOTH
+def test_what_is_no_piece_has_no_more_room(
+    site: Site, kind: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Identifiers, and reasoning that nobody may read, are kept without being pieces."""
+    from perfload.load.ai import reading
+
+    monkeypatch.setattr(reading, "MAX_ANSWER_BYTES", 10_000)
+    secret = {"type": "redacted_thinking", "data": "x" * 2000}
+    parts = {
+        OpenAIUser: [data(chunk({"tool_calls": [{"index": at, "id": "x" * 2000}]})) for at in range(20)],
+        AnthropicUser: [event("content_block_start", index=at, content_block=secret) for at in range(20)],
+    }
+    site.server.answer(HEAD, part("".join(parts[kind]).encode()), HANG)
+    answer = site.ask(kind, answer_timeouts=AnswerTimeouts(first_token_s=0.3))
+    assert (answer.error, answer.piece_ns) == ("answer too large", [])
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_comes_at_once_has_no_more_room(
+    site: Site, stream: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from perfload.load.ai import reading
+
+    monkeypatch.setattr(reading, "MAX_ANSWER_BYTES", 1000)
+    said = {"choices": [{"index": 0, "message": {"content": "x" * 2000}, "finish_reason": "stop"}]}
+    site.server.answer(whole("200 OK", json.dumps(said).encode()))
+    answer = site.ask(options={"stream": stream})
+    assert (answer.error, answer.text(), site.reasons) == ("answer too large", "", ["answer too large"])
 
 
 # --- tools, in every way in which their calls come
@@ -440,7 +472,7 @@ DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
 
 
 @pytest.mark.parametrize(
-    ("headers", "wait_s"),
+    ("headers", "after_s"),
     [
         ({}, None),
         ({"retry-after": "7"}, 7.0),
@@ -463,8 +495,8 @@ DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1s", "retry-after": "9"}, 9.0),
     ],
 )
-def test_when_to_try_again(headers: dict[str, str], wait_s: float | None) -> None:
-    assert Standing.of(headers).retry_after_s == wait_s
+def test_when_to_try_again(headers: dict[str, str], after_s: float | None) -> None:
+    assert Standing.of(headers).retry_after_s == after_s
 
 
 @given(st.text(), st.text(), st.text())
@@ -472,15 +504,14 @@ def test_headers_may_say_anything(after: str, date: str, reset: str) -> None:
     headers = {"retry-after": after, "date": date, "x-ratelimit-remaining-tokens": "0"}
     Standing.of(headers)
     del headers["retry-after"]
-    wait_s = Standing.of(headers | {"x-ratelimit-reset-tokens": reset}).retry_after_s
-    assert wait_s is None or wait_s >= 0
+    after_s = Standing.of(headers | {"x-ratelimit-reset-tokens": reset}).retry_after_s
+    assert after_s is None or after_s >= 0
 
 
-def test_however_often_it_is_tried_the_wait_has_a_limit(site: Site) -> None:
-    user = site.user(max_retry_wait_s=3.0)
-    assert user._wait_s(Standing(), 0) == 0.5
-    assert user._wait_s(Standing(), 100_000) == 3.0
-    assert user._wait_s(Standing(retry_after_s=1e9), 0) == 3.0
+def test_however_often_it_is_tried_the_wait_has_a_limit() -> None:
+    assert wait_s(Standing(), 0, 3.0) == 0.5
+    assert wait_s(Standing(), 100_000, 3.0) == 3.0
+    assert wait_s(Standing(retry_after_s=1e9), 0, 3.0) == 3.0
 
 
 def test_a_request_that_is_too_large_to_be_sent_is_not_tried_again(site: Site) -> None:

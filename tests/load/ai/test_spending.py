@@ -204,6 +204,47 @@ def test_a_user_who_is_being_stopped_does_not_wait_for_money(
     assert not site.server.asked
 
 
+def test_a_master_that_does_not_answer_is_asked_once(
+    site: Site, shared: Budget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or its answers would be late for good: the beats of all who wait come at once when it is back."""
+    monkeypatch.setattr(spending, "_LOOK_S", 0.01)
+    asked: list[int] = []
+    shared.ask = lambda: asked.append(1)
+    waiting = [gevent.spawn(site.user(max_tokens_total=100).chat, "Hello") for _ in range(20)]
+    gevent.sleep(0.1)
+    assert len(asked) == 1
+    shared.grant({"tokens": 0.0}, is_all=False)
+    gevent.sleep(0.1)
+    assert len(asked) == 2
+    gevent.killall(waiting)
+
+
+def test_who_spends_the_last_of_it_asks_ever_less_often() -> None:
+    budget, asked = Budget("run-1", is_shared=True), []
+    budget.ask = lambda: asked.append(budget.tokens)
+    budget.hold_to(Cap(tokens=1000))
+    budget.grant({"tokens": 100.0}, is_all=False)
+    for _ in range(99):
+        budget.spend(1, 0.0)
+        budget.grant({"tokens": 100.0}, is_all=False)  # there is no more
+    assert len(asked) < 10
+    assert asked[0] == 50
+    assert budget.excess() == ""
+
+
+def test_an_answer_without_money_wakes_who_waits_to_ask_again(site: Site, shared: Budget) -> None:
+    """It may be one to what was said before the last was spent."""
+    asked: list[int] = []
+    shared.ask = lambda: asked.append(1)
+    waiting = gevent.spawn(site.user(max_tokens_total=100).chat, "Hello")
+    wait_for(lambda: len(asked) == 1)
+    shared.grant({"tokens": 0.0}, is_all=False)
+    gevent.sleep(0.02)  # less than it waits by itself
+    assert len(asked) == 2
+    waiting.kill()
+
+
 def test_without_a_cap_nobody_waits_for_a_master(site: Site) -> None:
     site.server.answer(HEAD, part(COUNTED), LAST)
     budget = spending.share("run-1", [])

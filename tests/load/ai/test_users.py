@@ -9,14 +9,30 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent import GreenletExit
 from locust.exception import StopUser
 
 from perfload.errors import UsageError
 from perfload.load import AnthropicUser, OpenAIUser, Tool, plugin
-from perfload.load.ai import AnswerTimeouts
+from perfload.load.ai import AnswerTimeouts, spending
 from perfload.load.users import check_users
 from tests.load.ai.conftest import BOTH, HEAD, KEY, LAST, Site, part, whole
-from tests.load.ai.corpus import ANTHROPIC, HELLO, OPENAI, ROLE, STOP, USAGE, WORDS, chunk, data
+from tests.load.ai.corpus import (
+    ANTHROPIC,
+    END,
+    HELLO,
+    OPENAI,
+    ROLE,
+    START,
+    STOP,
+    USAGE,
+    WORDS,
+    block,
+    chunk,
+    data,
+    text_delta,
+)
+from tests.load.conftest import wait_for
 from tests.load.http.servers import CLOSE, HANG, PAUSE, RESET
 
 pytestmark = pytest.mark.ai
@@ -345,6 +361,14 @@ def test_a_key_that_the_server_quotes_is_in_no_reason_and_no_message(site: Site,
     assert answer.error_message == "bad key ***"
 
 
+def test_no_part_of_a_key_is_left_where_a_long_message_is_cut(site: Site) -> None:
+    quoted = {"error": {"message": KEY + "x" * 490 + KEY}}
+    site.server.answer(whole("401 Unauthorized", json.dumps(quoted).encode()))
+    message = site.ask().error_message
+    assert KEY[:4] not in message
+    assert message == "***" + "x" * 490 + "***"
+
+
 def test_a_key_is_sent_to_no_other_host(site: Site) -> None:
     site.server.answer(
         b"HTTP/1.1 307 Elsewhere\r\nLocation: http://localhost:1/v1\r\nContent-Length: 0\r\n\r\n"
@@ -478,6 +502,21 @@ def test_reasoning_goes_back_as_it_came(site: Site) -> None:
     assert json.loads(site.server.asked[1].body)["messages"][1] == {"role": "assistant", "content": blocks}
 
 
+def test_tools_that_the_server_calls_itself_are_nobody_elses(site: Site) -> None:
+    given = {"type": "input_json_delta", "partial_json": '{"query":"red"}'}
+    found = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []}
+    blocks = [
+        block(0, {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}, given),
+        block(1, found),
+        block(2, {"type": "text", "text": ""}, text_delta("Dust.")),
+    ]
+    site.server.answer(HEAD, part((START + "".join(blocks) + END).encode()), LAST)
+    talk = site.user(AnthropicUser).conversation()
+    answer = talk.say("One")
+    assert (answer.calls, answer.text("tool")) == ({}, 'web_search{"query":"red"}')
+    assert talk.messages[1] == {"role": "assistant", "content": [{"type": "text", "text": "Dust."}]}
+
+
 # --- money
 
 PRICES = {"m": {"input": 10, "cached": 1, "output": 100}}
@@ -558,6 +597,44 @@ def test_terms_that_make_no_sense_are_found_before_the_load(
         check_users([asker])
     assert caught.value.message.startswith(words)
     assert caught.value.hint
+
+
+# --- answers that nobody waits for
+
+
+@pytest.mark.parametrize("end", [gevent.Timeout, GreenletExit], ids=["scenario", "runner"])
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_answer_that_is_given_up_is_no_good_one_and_has_its_price(
+    site: Site, end: type[BaseException], begun: bool
+) -> None:
+    body = data(chunk({"content": "a"}, usage=USAGE)).encode()
+    site.server.answer(*(HEAD, part(body)) if begun else (), HANG)
+    user = site.user(objectives="llama3.1-8b", prices=PRICES)
+    asking = gevent.spawn(user.chat, "Hello")
+    wait_for(lambda: bool(site.server.asked))
+    gevent.sleep(0.1)
+    asking.kill(end)
+    assert len(site.events) == 1
+    assert site.node.metrics["good"] == [0]
+    assert len(site.node.metrics["cost"]) == begun
+    assert "ttft" not in site.node.metrics
+
+
+def test_a_user_who_leaves_before_a_retry_has_had_a_bad_answer(site: Site) -> None:
+    site.server.answer(LIMITED.replace(b"retry-after: 0", b"retry-after: 50"))
+    asking = gevent.spawn(site.user(objectives="llama3.1-8b", retries=3).chat, "Hello")
+    wait_for(lambda: bool(site.events))
+    asking.kill()
+    assert (site.node.metrics["good"], site.node.metrics["retries"]) == ([0], [0])
+
+
+def test_who_is_stopped_before_anything_is_sent_has_had_no_answer(site: Site) -> None:
+    user = site.user(objectives="llama3.1-8b")
+    asking = gevent.spawn(user.chat, "Hello")
+    gevent.sleep(0)
+    asking.kill()
+    assert (site.events, site.node.metrics) == ([], {})
+    assert spending.of_run("run-1").tokens == 0
 
 
 def test_a_user_who_is_stopped_leaves_no_latency(site: Site) -> None:

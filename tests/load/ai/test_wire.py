@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from perfload.load.ai import anthropic_wire, openai_wire
 from perfload.load.ai.answer import Answer, Usage
 from perfload.load.http.sse import Event, EventParser
-from tests.load.ai.corpus import ANTHROPIC, OPENAI, USAGE, Stream
+from tests.load.ai.corpus import ANTHROPIC, OPENAI, USAGE, Stream, event
 
 pytestmark = pytest.mark.ai
 
@@ -29,8 +29,8 @@ def read(take: Take, parts: Sequence[bytes]) -> Answer:
     at_ns = 0
     for part in parts:
         at_ns += 1_000_000
-        for event in parser.feed(part, at_ns):
-            take(answer, event)
+        for said in parser.feed(part, at_ns):
+            take(answer, said)
     answer.end(at_ns)
     return answer
 
@@ -129,6 +129,14 @@ def test_what_was_thought_is_counted_as_anthropic_says() -> None:
     body = b'{"usage":{"output_tokens":9,"output_tokens_details":{"thinking_tokens":"many"}}}'
     anthropic_wire.take_body(answer, body, 1)
     assert answer.usage == Usage(None, 9)
+
+
+def test_a_count_that_is_said_again_without_its_parts_takes_nothing_away() -> None:
+    """`cache_read_input_tokens` may be null in the last event: proxies leave it out."""
+    start = {"input_tokens": 4, "cache_read_input_tokens": 800, "cache_creation_input_tokens": 50}
+    usage = {"input_tokens": 4, "cache_read_input_tokens": None, "output_tokens": 7}
+    stream = event("message_start", message={"usage": start}) + event("message_delta", delta={}, usage=usage)
+    assert read(anthropic_wire.take_event, [stream.encode()]).usage == Usage(854, 7, 800)
 
 
 @pytest.mark.parametrize(

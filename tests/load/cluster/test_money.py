@@ -105,6 +105,14 @@ def test_the_run_is_aborted_when_the_workers_have_spent_the_cap_together(make_ma
     assert master.run.breach == "the spending cap is reached: 410 tokens used, of 400 at most"
 
 
+def test_more_than_any_number_is_more_than_the_cap(make_master: MakeMaster) -> None:
+    master = make_master(2)
+    for client in ("host_0", "host_1"):
+        answer = master.beat(client, **tokens(400, 1.7e308))
+    assert answer["is_all"] is True
+    assert master.run.breach.endswith("used, of 400 at most")
+
+
 def test_a_run_that_is_aborted_already_keeps_its_reason(make_master: MakeMaster) -> None:
     master = make_master(1)
     master.run.breach = "p95(login) < 5s"
