@@ -8,7 +8,7 @@ from typing import NamedTuple
 from perfload.analysis.schema import MetricSummary, Spread, Summary
 from perfload.analysis.tally import counted_phases
 from perfload.model import RunRecord
-from perfload.report import ai_charts, ai_inputs, ai_load, ai_stretches
+from perfload.report import ai_charts, ai_inputs, ai_load, ai_stretches, tables
 from perfload.report.ai_metrics import (
     AMOUNTS,
     DETAILS,
@@ -105,11 +105,11 @@ def _tiles(found: KeyFigures) -> Markup:
     return element(
         "div",
         tile("Whole answers", count(found.answers), _finishes(found)),
-        tile("Output tokens", _rate(found, found.output_tokens), f"{found.output_tokens:,.0f} in all"),
+        tile("Output tokens", _rate(found, found.output_tokens), _in_all(found, found.output_tokens)),
         tile(
             "Input tokens",
             _rate(found, found.input_tokens),
-            f"{found.input_tokens:,.0f} in all{_cached(found)}",
+            _in_all(found, found.input_tokens) + _cached(found),
         ),
         tile("Goodput", percent(found.goodput_percent), _good(found)),
         tile("Rate limited", percent(found.rate_limited_percent), _refused(found)),
@@ -118,9 +118,15 @@ def _tiles(found: KeyFigures) -> Markup:
     )
 
 
-def _rate(found: KeyFigures, amount: float) -> str:
+def _rate(found: KeyFigures, amount: float | None) -> str:
     rate = found.per_s(amount)
     return NOTHING if rate is None else f"{number(rate)}/s"
+
+
+def _in_all(found: KeyFigures, amount: float | None) -> str:
+    if amount is None:
+        return "not counted by the server" if found.answers else "no whole answers"
+    return f"{amount:,.0f} in all"
 
 
 def _cached(found: KeyFigures) -> str:
@@ -163,6 +169,8 @@ def _table(summary: Summary) -> Markup:
         for metric in those_of(summary, titles)
         if metric["spread"]["max"] or metric["metric"] not in PARTS
     ]
+    if not rows:
+        return tables.empty("No answer was whole, so there are no times.")
     return table(columns, rows, label="Times and tokens of answers")
 
 
@@ -192,8 +200,6 @@ def _details(summary: Summary) -> Markup:
     )
     columns = (Column("Metric"), *numbers("Values"), *_SPREAD)
     shown = table(columns, rows, label="More metrics of language models")
-    return element(
-        "details",
-        element("summary", "Time to first token by length of the input, and other metrics"),
-        element("div", shown),
-    )
+    has_inputs = any(metric["metric"] in INPUTS for metric in metrics)
+    title = "Time to first token by length of the input, and other metrics" if has_inputs else "Other metrics"
+    return element("details", element("summary", title), element("div", shown))

@@ -80,13 +80,15 @@ def times_spectrum(recorded: Recorded) -> Figure | None:
 
 
 def tokens(record: RunRecord, recorded: Recorded, axis: TimeAxis) -> Figure | None:
-    """Draw the output tokens of the answers that ended in each bin, per second of it."""
-    values: Series = [
-        scaled_sum(found) / axis.width_s(index) if found.count else None
-        for index, found in enumerate(recorded.binned("output_tokens", axis))
-    ]
-    if not any(values):
+    """Draw the output tokens of the answers that ended in each bin, per second of it; none after the last."""
+    sums = [scaled_sum(found) for found in recorded.binned("output_tokens", axis)]
+    if not any(sums):
         return None
+    last = max(index for index, total in enumerate(sums) if total)
+    # Where none ended before that, none came: a stall is a zero, not a gap.
+    values: Series = [
+        total / axis.width_s(index) if index <= last else None for index, total in enumerate(sums)
+    ]
     trace = line("output tokens of answers that ended", values, axis, BLUE, "%{y:,.4~g}/s", shape="hv")
     return over_time(record, axis, [trace], "tokens per second", height=240)
 

@@ -29,14 +29,16 @@ class _Cloud(NamedTuple):
 
 
 def tokens(phases: Sequence[PhaseStretches]) -> Figure | None:
-    """Draw the output tokens per second against the virtual users in flight."""
+    """Draw the output tokens per second against the virtual users in flight, zeros too: a stall is no gap."""
+    if not any(part.output_tokens for phase in phases for part in phase.stretches):
+        return None
     clouds = [
         _Cloud(
             phase.span.name,
             [
                 _Point(sum(part.users) / len(part.users), part.output_tokens / part.width_s, _when(part))
                 for part in phase.stretches
-                if part.users and part.output_tokens
+                if part.users
             ],
         )
         for phase in phases

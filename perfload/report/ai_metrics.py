@@ -76,8 +76,9 @@ class KeyFigures:
     """Whole ones."""
     finishes: dict[str, int]
     """Answers by why they ended, the most frequent first."""
-    output_tokens: float
-    input_tokens: float
+    output_tokens: float | None
+    """None, and so for the input: no server counted any."""
+    input_tokens: float | None
     cached_tokens: float
     uncounted: int
     """Whole answers whose server did not count tokens."""
@@ -90,9 +91,9 @@ class KeyFigures:
     """In the currency of the price table."""
     retries: int
 
-    def per_s(self, amount: float) -> float | None:
+    def per_s(self, amount: float | None) -> float | None:
         """Return `amount` over the seconds of the phases that count."""
-        return amount / self.lasted_s if self.lasted_s > 0 else None
+        return None if amount is None or self.lasted_s <= 0 else amount / self.lasted_s
 
 
 def key_figures(summary: Summary) -> KeyFigures:
@@ -113,8 +114,8 @@ def key_figures(summary: Summary) -> KeyFigures:
         lasted_s=_lasted_s(summary["phases"], summary["duration_s"]),
         answers=sum(finishes.values()),
         finishes=dict(sorted(finishes.items(), key=lambda item: -item[1])),
-        output_tokens=total("output_tokens"),
-        input_tokens=total("input_tokens"),
+        output_tokens=total("output_tokens") if "output_tokens" in found else None,
+        input_tokens=total("input_tokens") if "input_tokens" in found else None,
         cached_tokens=total("cached_tokens"),
         uncounted=round(total("uncounted_answers")),
         goodput_percent=share("good"),

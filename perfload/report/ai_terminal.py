@@ -42,29 +42,34 @@ def sums(summary: Summary) -> Iterator[str]:
         return
     found = key_figures(summary)
     ended = [f"{reason} {count(answers)}" for reason, answers in found.finishes.items()]
-    yield f"{count(found.answers)} whole answers" + (f" ({', '.join(ended)})" if ended else "")
-    yield " · ".join(_tokens(found))
-    judged = list(_judged(found))
-    if judged:
-        yield " · ".join(judged)
+    yield _several(found.answers, "whole answer") + (f" ({', '.join(ended)})" if ended else "")
+    for parts in (_tokens(found), _judged(found)):
+        if line := " · ".join(parts):
+            yield line
 
 
 def _tokens(found: KeyFigures) -> Iterator[str]:
-    yield f"{found.output_tokens:,.0f} output tokens at {number(found.per_s(found.output_tokens))}/s"
-    cached = f", {found.cached_tokens:,.0f} of them cached" if found.cached_tokens else ""
-    yield f"{found.input_tokens:,.0f} input tokens at {number(found.per_s(found.input_tokens))}/s{cached}"
+    if found.output_tokens is not None:
+        yield f"{found.output_tokens:,.0f} output tokens at {number(found.per_s(found.output_tokens))}/s"
+    if found.input_tokens is not None:
+        cached = f", {found.cached_tokens:,.0f} of them cached" if found.cached_tokens else ""
+        yield f"{found.input_tokens:,.0f} input tokens at {number(found.per_s(found.input_tokens))}/s{cached}"
     if found.uncounted:
-        yield f"{count(found.uncounted)} answers without a count of tokens"
+        yield f"{_several(found.uncounted, 'answer')} without a count of tokens"
 
 
 def _judged(found: KeyFigures) -> Iterator[str]:
     if found.goodput_percent is not None:
         yield f"goodput {percent(found.goodput_percent)}, {number(found.per_s(found.good))} answers/s"
     if found.rate_limited:
-        yield f"{count(found.rate_limited)} requests rate limited"
+        yield f"{_several(found.rate_limited, 'request')} rate limited"
     if found.overloaded:
         yield f"{count(found.overloaded)} refused by an overloaded server"
     if found.retries:
-        yield f"{count(found.retries)} retries"
+        yield "1 retry" if found.retries == 1 else f"{count(found.retries)} retries"
     if found.cost is not None:
         yield f"cost {money(found.cost)}"
+
+
+def _several(amount: int, noun: str) -> str:
+    return f"{count(amount)} {noun}" if amount == 1 else f"{count(amount)} {noun}s"

@@ -10,6 +10,8 @@ from perfload.histogram import Histogram
 from perfload.report.drawing import Figure, base_layout, rounded
 
 _STEPS_PER_DECADE = 24
+_FEWEST_DECADES, _MOST_DECADES = 0.8, 4
+"""Of values: with fewer plotly's labels are as on a linear axis, with more those of 2 and 5 do not fit."""
 
 
 class Curve(NamedTuple):
@@ -28,13 +30,27 @@ def figure(curves: Iterable[Curve], title: str) -> Figure | None:
         return None
     nines = range(1, 10)
     layout = base_layout(title, height=320) | {"hovermode": "closest"}
-    layout["yaxis"]["type"] = "log"
+    layout["yaxis"] |= {"type": "log", "tickformat": ",.6~r"} | _ticks(traces)
     layout["xaxis"] = {
         "type": "log",
+        # A lone marker would have room to its left, below 0 %.
+        "range": [0, math.log10(max(2.0, *(trace["x"][-1] for trace in traces)))],
         "tickvals": [1, 2, *(10**exponent for exponent in nines)],
         "ticktext": ["0 %", "50 %", *(f"{100 - 100 / 10**e:.{max(0, e - 2)}f} %" for e in nines)],
     }
     return {"data": traces, "layout": layout}
+
+
+def _ticks(traces: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """Return how many labels to ask plotly for, so that it writes 1, 2, 5, 10: all nine do not fit.
+
+    From one decade to four it takes 1, 2 and 5 when a label has 0.3 to 0.7 decades, above that powers of ten.
+    """
+    values = [y for trace in traces for y in trace["y"] if y > 0]
+    decades = math.log10(max(values) / min(values)) if values else 0.0
+    if decades < _FEWEST_DECADES:
+        return {}
+    return {"nticks": max(3, math.ceil(2 * decades)) if decades <= _MOST_DECADES else math.ceil(decades)}
 
 
 def _trace(curve: Curve) -> dict[str, Any]:
@@ -46,6 +62,7 @@ def _trace(curve: Curve) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines" if len(inverses) > 1 else "markers",
+        "cliponaxis": len(inverses) > 1,
         "name": curve.name,
         "x": [rounded(inverse) for inverse in inverses],
         "y": [rounded(value / 1000) for value in values.percentiles(percents)],

@@ -144,9 +144,10 @@ def _input(call: Call) -> Any:
 def _page(names: Sequence[str], query: dict[str, list[str]]) -> tuple[Sequence[str], bool]:
     """Return the names of one page, and whether there are more in the direction that it goes."""
     limit = query.get("limit", [str(_DEFAULT_PAGE)])[0]
-    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= _MAX_PAGE):
+    is_number = limit.isascii() and limit.isdecimal() and len(limit) <= len(str(_MAX_PAGE))
+    count = int(limit) if is_number else 0
+    if not 1 <= count <= _MAX_PAGE:
         raise Refusal(BAD_REQUEST, f"limit: Input should be from 1 to {_MAX_PAGE}")
-    count = int(limit)
     after, before = (query.get(name, [""])[0] for name in ("after_id", "before_id"))
     for name in filter(None, (after, before)):
         if name not in names:

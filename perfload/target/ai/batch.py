@@ -40,7 +40,7 @@ class Batch:
         except BaseException:
             if place.done() and not place.cancelled():
                 self.leave()  # it was handed over at the very moment
-            else:
+            elif place in self._waiting:  # else whoever left meanwhile has passed it over
                 self._waiting.remove(place)
             raise
         return True

@@ -127,6 +127,7 @@ class Delivery:
         if fault is not None:
             steps = list(steps)
             half = max(1, len(steps) // 2)
+            fault = fault if steps else None  # an answer without tokens has no middle
         frames = provider.frames(reply, identity, steps)
         if fault is not None and fault.name == faults.STALL:
             stall = (quirks.writes(half, identity.quirks), _stall_ns(fault))

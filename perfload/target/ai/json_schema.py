@@ -60,7 +60,7 @@ def check(schema: dict[str, Any], *, is_closed: bool, needs_all: bool = False) -
         if len(context) > 2 * MAX_DEPTH:
             raise SchemaFlaw(f"In context={context[:3]}…, the schema is nested too deeply.")
         _check_part(part, context, schema)
-        if part.get("type") == "object":
+        if "object" in _kinds(part):
             _check_object(part, context, is_closed=is_closed, needs_all=needs_all)
         open_schemas += [(inner, (*context, *names)) for inner, names in _parts(part)]
 
@@ -68,6 +68,12 @@ def check(schema: dict[str, Any], *, is_closed: bool, needs_all: bool = False) -
 def value(schema: dict[str, Any], source: random.Random) -> Any:
     """Return a value for `schema`. One that was not checked is followed as far as it makes sense."""
     return _Maker(schema, source).value(schema, 0)
+
+
+def _kinds(part: dict[str, Any]) -> list[Any]:
+    """Return the types that a value may have: `[None]` where none is said."""
+    kinds = part.get("type")
+    return kinds if isinstance(kinds, list) else [kinds]
 
 
 def _check_part(part: Any, context: tuple[str, ...], root: dict[str, Any]) -> None:
@@ -86,16 +92,17 @@ def _check_part(part: Any, context: tuple[str, ...], root: dict[str, Any]) -> No
 
 
 def _check_type(part: dict[str, Any], context: tuple[str, ...]) -> None:
-    kinds = part.get("type")
-    for kind in kinds if isinstance(kinds, list) else [kinds]:
+    kinds = _kinds(part)
+    for kind in kinds:
         if kind not in (None, *_TYPES):
             raise SchemaFlaw(f"In context={context}, {str(kind)[:100]!r} is no type.")
-    options = part.get("enum")
-    if options is not None and not (isinstance(options, list) and options):
-        raise SchemaFlaw(f"In context={context}, 'enum' must be a list that is not empty.")
-    if not kinds and not {"enum", "const", "anyOf", "oneOf"} & part.keys():
+    for name in ("enum", "anyOf", "oneOf"):
+        options = part.get(name)
+        if options is not None and not (isinstance(options, list) and options):
+            raise SchemaFlaw(f"In context={context}, '{name}' must be a list that is not empty.")
+    if not any(kinds) and not {"enum", "const", "anyOf", "oneOf"} & part.keys():
         raise SchemaFlaw(f"In context={context}, schema must have a 'type' key.")
-    if kinds == "array" and "items" not in part:
+    if "array" in kinds and "items" not in part:
         raise SchemaFlaw(f"In context={context}, array schema missing items.")
 
 

@@ -136,7 +136,9 @@ class OpenAiStream:
     def _data(self, choices: list[dict[str, Any]] | None, usage: object) -> bytes:
         chunk = envelope(self._reply, self._identity, "chat.completion.chunk", choices)
         if self._counts:
-            chunk["usage"] = usage or counted(self._reply.question.input_tokens, self._sent)
+            # Chunks that say nothing are made once, so they cannot know what was sent before them.
+            so_far = counted(self._reply.question.input_tokens, self._sent) if choices else None
+            chunk["usage"] = usage or so_far
         elif self._has_usage:
             chunk["usage"] = usage
         return b"data: %b\n\n" % orjson.dumps(chunk)

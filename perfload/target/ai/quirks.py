@@ -38,6 +38,8 @@ OF_OPENAI = {
 """Those that other formats do not have."""
 NAMES = (*OF_ANY, *OF_OPENAI)
 
+_EXCLUSIVE = ((CR, CRLF), (NO_USAGE, USAGE_IN_EVERY_CHUNK))
+
 COMMENT = b": keep-alive\n\n"
 _IDLE_EVERY = 4
 """Writes from one thing that means nothing to the next."""
@@ -50,8 +52,9 @@ def parse(settings: Iterable[str]) -> frozenset[str]:
         if name not in NAMES:
             raise UsageError(f"--ai-quirk: {name!r} is no quirk", hint=did_you_mean(name, NAMES))
     found = frozenset(names)
-    if {CR, CRLF} <= found:
-        raise UsageError("--ai-quirk: cr and crlf exclude each other", hint="name one of them")
+    for one, other in _EXCLUSIVE:
+        if {one, other} <= found:
+            raise UsageError(f"--ai-quirk: {one} and {other} exclude each other", hint="name one of them")
     return found
 
 

@@ -83,6 +83,36 @@ def test_what_was_not_recorded_is_no_number() -> None:
     assert (found.goodput_percent, found.rate_limited_percent, found.cost) == (None, None, None)
 
 
+def test_tokens_that_no_server_counted_are_no_zero() -> None:
+    answers = (metric(26, "e2e", 600), metric(26, "finish_stop", 1, unit="answers"))
+    uncounted = metric(26, "uncounted_answers", 1, unit="answers")
+    summary = summarise(replace(RECORD, metrics=(*answers, uncounted)))
+    found = ai_metrics.key_figures(summary)
+    assert (found.output_tokens, found.input_tokens, found.per_s(found.output_tokens)) == (None, None, None)
+    shown = ai.section(summary, [])
+    assert shown.count("not counted by the server") == 2
+    assert "0/s" not in shown
+    lines = render_verdict(summary, width=100, color=False).partition("Language models\n")[2].splitlines()
+    assert lines[3:5] == ["  1 whole answer (stop 1)", "  1 answer without a count of tokens"]
+
+
+def test_a_section_without_whole_answers_says_so() -> None:
+    summary = summarise(replace(RECORD, metrics=(metric(26, "rate_limited", 100, unit="%"),)))
+    shown = ai.section(summary, [])
+    assert "No answer was whole, so there are no times." in shown
+    assert shown.count("no whole answers") == 2
+    assert "<table" not in shown
+    terminal = render_verdict(summary, width=100, color=False)
+    assert "0 whole answers\n  1 request rate limited\n" in terminal
+
+
+def test_more_metrics_are_called_what_they_are() -> None:
+    delays = (metric(26, "ttft", 100), metric(26, "read_delay", 0.1))
+    without = ai.section(summarise(replace(RECORD, metrics=delays)), [])
+    assert "<summary>Other metrics</summary>" in without
+    assert "<summary>Time to first token by length of the input" in ai.section(SUMMARY, [])
+
+
 def test_only_the_scenarios_own_metrics_stand_among_its_metrics() -> None:
     shown = page(RECORD)
     own = shown.partition("Metrics of the scenario")[2].partition("</table>")[0]
@@ -102,7 +132,7 @@ def test_a_terminal_shows_sums_and_times_and_no_length_of_an_input() -> None:
     assert section.splitlines()[6:] == [
         "  3 whole answers (stop 2, length 1)",
         "  600 output tokens at 10.0/s · 600 input tokens at 10.0/s",
-        "  goodput 75 %, 0.05 answers/s · 1 requests rate limited · cost 0.004",
+        "  goodput 75 %, 0.05 answers/s · 1 request rate limited · cost 0.004",
     ]
     assert [line.split()[0] for line in shown.partition("\nMetrics\n")[2].splitlines()[2:3]] == ["characters"]
     assert "ttft_input" not in shown

@@ -111,6 +111,37 @@ def test_the_spectrum_has_both_times_and_no_warm_up() -> None:
     assert trace(figure, "time per output token")["y"] == [20]
 
 
+def test_a_second_without_tokens_is_a_zero_until_the_last_answer() -> None:
+    record = a_run(
+        *(metric(second, "output_tokens", 30, phase="Load", unit="tokens") for second in (1, 3)),
+        metric(5, "ttft", 100, phase="Load"),
+    )
+    (line,) = ai_charts.tokens(record, recorded(record), AXIS)["data"]  # type: ignore[index]
+    assert line["y"][:6] == [0, 30, 0, 30, None, None]
+
+
+@pytest.mark.parametrize(
+    ("slowest", "labels"),
+    [(5, None), (9, 3), (50, 4), (9_000, 8), (1_000_000, 6)],
+)
+def test_the_scale_of_a_spectrum_has_labels_that_fit(slowest: float, labels: int | None) -> None:
+    record = a_run(metric(0, "ttft", 1, slowest, phase="Load"))
+    figure = ai_charts.times_spectrum(recorded(record))
+    assert figure is not None
+    axis = figure["layout"]["yaxis"]
+    # 20, 50, 100: not 2 and 5 in small print.
+    assert (axis["type"], axis["tickformat"], axis.get("nticks")) == ("log", ",.6~r", labels)
+
+
+def test_a_lone_answer_lies_at_the_beginning_of_the_spectrum() -> None:
+    record = a_run(metric(0, "ttft", 100, phase="Load"), metric(0, "tpot", *range(1, 101), phase="Load"))
+    figure = ai_charts.times_spectrum(recorded(record))
+    assert figure is not None
+    assert figure["layout"]["xaxis"]["range"] == [0, 2]
+    lone, many = trace(figure, "time to first token"), trace(figure, "time per output token")
+    assert (lone["mode"], lone["cliponaxis"], many["mode"]) == ("markers", False, "lines")
+
+
 def test_limits_are_drawn_at_their_lowest_each_in_its_own_scale() -> None:
     record = a_run(
         metric(3, "remaining_requests", 59, 12, 40, phase="Load", unit="requests"),
@@ -259,6 +290,21 @@ def test_tokens_stand_against_the_users_of_their_time() -> None:
     )
     figure = ai_load.tokens(ai_stretches.cut(record, recorded(record)))
     assert (trace(figure, "Users")["x"], trace(figure, "Users")["y"]) == ([6, 11], [150, 150])
+
+
+def test_a_stretch_without_tokens_is_a_point_unless_none_were_counted() -> None:
+    first = [metric(s, "output_tokens", 150, phase="Users", unit="tokens") for s in range(5)]
+    answers = [metric(s, "e2e", 10, phase="Users") for s in range(10)]
+    spans = (span("Users", 0, 10, "users"),)
+    users = tuple(
+        Reading(STARTED_AT_S + s + 0.5, "local", "generator", "users", "users", 4.0) for s in range(10)
+    )
+    enough = metric(0, "e2e", *[10] * 60, phase="Users")
+    stalled = a_run(*first, enough, phases=spans, readings=users)
+    figure = ai_load.tokens(ai_stretches.cut(stalled, recorded(stalled)))
+    assert trace(figure, "Users")["y"] == [150, 0]
+    uncounted = a_run(*answers, phases=spans, readings=users)
+    assert ai_load.tokens(ai_stretches.cut(uncounted, recorded(uncounted))) is None
 
 
 @pytest.mark.parametrize("name", HOSTILE)

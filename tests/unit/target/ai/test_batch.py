@@ -67,6 +67,22 @@ def test_who_gives_up_waiting_blocks_nobody(is_handed_over: bool) -> None:
     asyncio.run(run())
 
 
+def test_who_gives_up_while_a_place_is_given_back_is_passed_over() -> None:
+    async def run() -> None:
+        batch = Batch(1, 2, 0.0)
+        await batch.enter()
+        gone, stays = asyncio.create_task(batch.enter()), asyncio.create_task(batch.enter())
+        await asyncio.sleep(0)
+        gone.cancel()
+        batch.leave()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert await asyncio.wait_for(stays, 1) is True
+        assert (batch.active, batch.waiting) == (1, 0)
+
+    asyncio.run(run())
+
+
 def test_gaps_grow_with_the_batch() -> None:
     async def run() -> list[float]:
         batch, stretches = Batch(8, 0, 0.01), []

@@ -38,6 +38,16 @@ def test_half_an_answer_is_none() -> None:
         assert (server.figures()["answers"], server.figures()["output_tokens"]) == (0, 0)
 
 
+@pytest.mark.parametrize("fault", ["cut", "early_end", "stream_error", "malformed", "stall"])
+def test_an_answer_without_tokens_has_no_middle_to_break_in(fault: str) -> None:
+    nothing = ASK | {"max_tokens": 0, "stream": True}
+    answer, server = ask(FAST, "/v1/messages", nothing, CLAUDE | {"x-perfload-fault": fault})
+    ((_, end),) = answer.connection.writes
+    assert b"message_stop" in end
+    assert answer.is_complete
+    assert server.figures("anthropic")["ended"] == {"finished": 1}
+
+
 def test_the_same_seed_of_a_request_makes_the_same_text() -> None:
     async def texts() -> list[str]:
         server = Server(replace(FAST, tokens=Spread(20, sigma=0.5), gap=Spread(0), ttft=Spread(0)))

@@ -99,6 +99,11 @@ def test_usage_in_every_chunk_and_in_none() -> None:
     asked = {"stream_options": {"include_usage": True}}
     counts = [chunk["usage"]["completion_tokens"] for chunk in chunks("usage-in-every-chunk")]
     assert counts == [0, *range(1, TOKENS + 1), TOKENS]
+    both = chunks("usage-in-every-chunk", "empty-choices", "null-choices")
+    counts = [chunk["usage"]["completion_tokens"] for chunk in both if chunk["choices"]]
+    assert counts == sorted(counts)
+    # Made once, before anything is sent: any number in them would be wrong later.
+    assert {str(chunk["usage"]) for chunk in both if not chunk["choices"]} == {"None"}
     assert not any("usage" in chunk for chunk in chunks("no-usage", **asked))
     assert chunks(**asked)[-1]["usage"]["completion_tokens"] == TOKENS
 
@@ -113,7 +118,7 @@ def test_names_are_read() -> None:
     assert quirks.parse([]) == frozenset()
     assert quirks.asked(b"none") == frozenset()
     assert quirks.asked(b"cr,comments") == {"cr", "comments"}
-    for wrong in ("crlff", "", "cr,crlf"):
+    for wrong in ("crlff", "", "cr,crlf", "no-usage,usage-in-every-chunk"):
         with pytest.raises(UsageError, match="--ai-quirk"):
             quirks.parse([wrong])
         with pytest.raises(Refusal, match="x-perfload-quirk"):

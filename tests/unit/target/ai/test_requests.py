@@ -276,7 +276,14 @@ def test_pages_of_anthropics_models(query: bytes, ids: list[str], has_more: bool
     assert (page["first_id"], page["last_id"]) == ((ids[0], ids[-1]) if ids else (None, None))
 
 
-@pytest.mark.parametrize("query", [b"limit=0", b"limit=x", b"limit=1001", b"after_id=d", b"limit=\xb2"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(b"limit=0", b"limit=x", b"limit=1001", b"after_id=d", b"limit=\xb2"),
+        b"limit=000000001000000",
+        b"limit=000000001" + b"0" * 5000,
+    ],
+)
 def test_pages_that_there_are_not(query: bytes) -> None:
     with pytest.raises(Refusal):
         Anthropic().models(["a"], 0, query)
