@@ -17,6 +17,10 @@ ALL_PHASES = "all"
 
 Model = Literal["arrivals", "users", "pause"]
 
+_EXAMPLE = 'for example Phase(name="Normal", duration="5m", arrival_rate=50)'
+_WHOLE = ("arrival_count", "users", "ramp_to_users", "max_users", "poisson_seed")
+_NUMBERS = ("arrival_rate", "ramp_to", *_WHOLE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
@@ -58,6 +62,9 @@ class Phase:
                 f"phase {options.get('name', '?')!r} has an unknown option {option!r}",
                 hint=(f"did you mean {near[0]}? " if near else "") + f"Known: {', '.join(known)}",
             )
+        for option in ("name", "duration"):
+            if option not in options:
+                raise UsageError(f"phase {options.get('name', '?')!r} has no {option}", hint=_EXAMPLE)
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
@@ -65,6 +72,7 @@ class Phase:
         object.__setattr__(self, "duration_s", duration_s)
         if self.arrival_times is not None:
             object.__setattr__(self, "arrival_times", self._times(self.arrival_times))
+        self._check_kinds()
         object.__setattr__(self, "model", self._model())
         self._check()
 
@@ -85,6 +93,19 @@ class Phase:
                 raise self._error(f"arrival_times[{number}] is {value}, after {before}", hint)
         return times
 
+    def _check_kinds(self) -> None:
+        for option in _NUMBERS:
+            value = getattr(self, option)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise self._error(f"{option} is {value!r}", f"{option} is a number")
+            if option in _WHOLE and not float(value).is_integer():
+                raise self._error(f"{option} is {value!r}", f"{option} is a whole number")
+        for option in ("pause", "warmup"):
+            if not isinstance(getattr(self, option), bool):
+                raise self._error(f"{option} is {getattr(self, option)!r}", f"{option} is True or False")
+
     def _model(self) -> Model:
         given = {
             "arrival_rate": self.arrival_rate is not None,
@@ -97,7 +118,7 @@ class Phase:
         if len(names) != 1:
             raise self._error(
                 f"needs exactly one of {', '.join(given)}; it has {' and '.join(names) or 'none'}",
-                'for example Phase(name="Normal", duration="5m", arrival_rate=50)',
+                _EXAMPLE,
             )
         if names[0] == "pause":
             return "pause"

@@ -53,6 +53,7 @@ class Keeper:
         """Whoever wants to know how a run goes looks here; None where nobody does."""
         self._reporting = Reporting()
         self._ticker: gevent.Greenlet | None = None
+        self._has_said_why = False
         self.run: Run | None = None
 
     @property
@@ -70,11 +71,11 @@ class Keeper:
         """Start a run: its record and its workers, or the node, which is returned, if there are none."""
         self._preflight.check_target()
         self._preflight.check_rules()
-        self._interrupts.received = False
         self._interrupts.install()  # again: by now Locust has replaced the handler of SIGTERM
         plan = self._preflight.plan()
         record = self._describe(plan)
         run = self.run = Run(record, self._config, plan)
+        self._has_said_why = False
         if self._live is not None:
             self._live.begin(run, record, self._config.rules, plan)
             run.watch = self._live.take
@@ -142,8 +143,14 @@ class Keeper:
                 logger.info("%s", line)
             if run.breach and not stopping:
                 stopping = True
-                logger.error("aborting the run: %s", run.breach)
+                self._say_why(run)
                 gevent.spawn(self._abort, run)
+
+    def _say_why(self, run: Run) -> None:
+        """Say once why `run` is aborted: a plan may end at its shape's tick, before ours comes."""
+        if run.breach and not self._has_said_why:
+            self._has_said_why = True
+            logger.error("aborting the run: %s", run.breach)
 
     def abort(self, reason: str) -> bool:
         """Have the run under way end, within a second; return whether there is one."""
@@ -183,6 +190,8 @@ class Keeper:
         if self._link is not None:
             self._link.end()
         reason, note = self._end_of(run)
+        if reason == "aborted":
+            self._say_why(run)
         run.close(reason, note)
         if self._live is not None:
             self._live.end(run.node_records())

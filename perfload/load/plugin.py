@@ -200,6 +200,8 @@ class Plugin:
         self._on_test_stop()  # that may have been killed
         ended_s = time.monotonic()
         code = self._part.finish()
+        if code is None and self._interrupts.received and environment.parsed_options.headless:
+            code = int(ExitCode.INTERRUPTED)  # before its run had begun: nothing has passed
         if environment.parsed_options and environment.parsed_options.csv_prefix:
             # Locust writes its CSV files once a second, and not at the end: the last second would be missing.
             gevent.sleep(max(0.0, ended_s + stats.CSV_STATS_INTERVAL_SEC + 0.2 - time.monotonic()))

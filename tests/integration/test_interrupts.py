@@ -66,6 +66,21 @@ def test_during_the_run_the_report_is_still_written(tmp_path: Path, number: sign
     assert samplers_of(folder) == []
 
 
+@pytest.mark.parametrize(
+    "moment", ["Starting Locust", "Shape test starting", "Shape worker starting", "has started"]
+)
+def test_as_the_run_starts_it_never_ends_as_a_pass(tmp_path: Path, moment: str) -> None:
+    with (
+        TargetProcess() as target,
+        locust("-f", files(tmp_path), "-H", target.url, "--headless", cwd=tmp_path) as process,
+    ):
+        process.wait_for(moment)
+        process.send(signal.SIGINT)
+        assert process.wait(30) == 130, process.output
+        assert "Traceback" not in process.output
+    assert all(read_summary(folder)["end_reason"] == "interrupted" for folder in run_folders(tmp_path))
+
+
 def test_while_the_last_users_finish(tmp_path: Path) -> None:
     with TargetProcess("--delay", "20s") as target:
         arguments = ("-H", target.url, "--headless", "--stop-timeout", "1")

@@ -246,6 +246,14 @@ def test_arrival_times_may_have_a_cap() -> None:
         ({"duration": 5, "arrival_rate": 1, "max_users": 0}, "max_users is 0"),
         ({"duration": 5, "arrival_rate": math.nan}, "arrival_rate is nan"),
         ({"name": "all", "duration": 5, "arrival_rate": 1}, "named 'all'"),
+        ({"arrival_rate": 1}, "phase 'p' has no duration"),
+        ({"duration": 5, "arrival_rate": "5"}, "arrival_rate is '5'"),
+        ({"duration": 5, "arrival_rate": True}, "arrival_rate is True"),
+        ({"duration": 5, "users": 2.5}, "users is 2.5"),
+        ({"duration": 5, "users": math.inf}, "users is inf"),
+        ({"duration": 5, "arrival_rate": 1, "max_users": 1.5}, "max_users is 1.5"),
+        ({"duration": 5, "pause": "no"}, "pause is 'no'"),
+        ({"duration": 5, "arrival_rate": 1, "warmup": "yes"}, "warmup is 'yes'"),
     ],
 )
 def test_a_malformed_phase_is_refused_in_words(options: dict[str, object], message: str) -> None:
