@@ -96,7 +96,8 @@ def judged(case: Case, server: MongodProcess, folder: Path) -> Found:
     """Run `case`, again if others left it nothing of the machine."""
     for attempt in range(TRIES):
         found = run(case, server, folder / str(attempt))
-        is_crowded = found.kind == "generator" or found.conclusion.startswith("The processors on ")
+        is_crowded = found.kind in ("generator", "unidentified")  # others blur what was planted
+        is_crowded = is_crowded or found.conclusion.startswith("The processors on ")
         if case.burnt_s or not is_crowded:
             break
     return found
