@@ -35,15 +35,31 @@ TTFT = "200ms"
 TOKENS = 100
 KEY = "sk-test-benchmark"
 
-_NOTES = """
+RAMP_S, SETTLE_S = 5, 3
+"""Before what is measured: users and connections are made, and are in nobody's way later."""
+
+_FRAME = """
 import itertools
 import json
 import os
 import time
 from locust import events
+from perfload.load import Phase, PhasedShape
 
 NUMBER = itertools.count()
 ASKED = {}
+USERS, RAMP_S, SETTLE_S, SECONDS = json.loads(os.environ["STEADY"])
+
+class Steady(PhasedShape):
+    phases = (
+        Phase(name="Ramp", duration=RAMP_S, users=1, ramp_to_users=USERS, warmup=True),
+        Phase(name="Settle", duration=SETTLE_S, users=USERS, warmup=True),
+        Phase(name="Measured", duration=SECONDS, users=USERS),
+    )
+
+@events.test_start.add_listener
+def begin(**_):
+    ASKED["begin"] = time.perf_counter_ns()
 
 @events.quitting.add_listener
 def write_down(**_):
@@ -52,7 +68,7 @@ def write_down(**_):
 """
 
 PERFLOAD = (
-    _NOTES
+    _FRAME
     + """
 import random
 from locust import constant, task
@@ -66,7 +82,7 @@ class Asker(OpenAIUser):
 
     def on_start(self):
         self.client.get("/health")  # makes the connection
-        time.sleep(random.uniform(0, 2.2))  # or those that are spawned together stay in step
+        time.sleep(random.uniform(0, 2.2))  # or their answers stay in step
 
     @task
     def ask(self):
@@ -77,7 +93,7 @@ class Asker(OpenAIUser):
 )
 
 FAST_HTTP = (
-    _NOTES
+    _FRAME
     + """
 import random
 from locust import FastHttpUser, constant, task
@@ -147,11 +163,16 @@ class Truth:
         self.late_ms = late_ms
         for stream in streams:
             began_ns, wrote_ns = asked_ns.get(stream["request_id"]), stream["chunk_ns"]
-            if began_ns is None:
+            if began_ns is None or not is_measured(wrote_ns[-1], asked_ns):
                 continue
             self.ttft.record((wrote_ns[0] - began_ns) // 1000)
             for before, after in itertools.pairwise(wrote_ns):
                 self.icl.record((after - before) // 1000)
+
+
+def is_measured(last_ns: int, asked_ns: Mapping[str, int]) -> bool:
+    """Return whether an answer whose last token came at `last_ns` is behind the warm-up."""
+    return last_ns >= asked_ns["begin"] + (RAMP_S + SETTLE_S) * 10**9
 
 
 def run_locust(scenario: str, url: str, users: int, seconds: int) -> Row:
@@ -160,13 +181,13 @@ def run_locust(scenario: str, url: str, users: int, seconds: int) -> Row:
         folder = Path(name)
         (folder / "asker.py").write_text(scenario)
         (folder / "perfload.toml").write_text("[thresholds]\nrules = []\n[monitors]\nhost = false\n")
-        rate = str(max(1, users // 4))
         command = [sys.executable, "-m", "locust", "-f", str(folder / "asker.py"), "--headless", "-H", url]
-        options = ["-u", str(users), "-r", rate, "-t", f"{seconds + 4}s"]
+        noted = folder / "asked.json"
+        steady = json.dumps([users, RAMP_S, SETTLE_S, seconds])
         done = subprocess.run(
-            [*command, *options],
+            command,
             cwd=folder,
-            env=child_environment({"ASKED_FILE": str(folder / "asked.json")}),
+            env=child_environment({"ASKED_FILE": str(noted), "STEADY": steady}),
             capture_output=True,
             text=True,
             check=False,
@@ -174,13 +195,13 @@ def run_locust(scenario: str, url: str, users: int, seconds: int) -> Row:
         found = list((folder / "reports").glob("*/summary.json"))
         if not found:
             return Row({}, f"no run: {done.stderr.strip().splitlines()[-1:]}")
-        asked_ns = json.loads((folder / "asked.json").read_text())
+        asked_ns = json.loads(noted.read_text())
         summary = json.loads(found[0].read_text())
         cpu = _peak_cpu(found[0].parent / "readings.jsonl")
     reported = {row["metric"]: row["spread"] for row in summary["metrics"]}
-    failed = sum(row["failures"] for row in summary["requests"] if row["phase"] == "all")
+    failed = [f"{row['count']} x {row['reason']}" for row in summary["failures"]]
     note = "" if summary["verdict"] in {"passed", "failed"} else f"{summary['verdict']}"
-    note = "; ".join(filter(None, [note, f"{failed} failed" if failed else ""]))
+    note = "; ".join(filter(None, [note, *failed]))
     return Row(reported, note, cpu, asked_ns)
 
 
@@ -209,10 +230,12 @@ class SdkThreads:
 
     def run(self, users: int, seconds: int) -> Row:
         """Ask until the time is over."""
-        until_s = time.monotonic() + seconds + 4
+        self._asked_ns["begin"] = time.perf_counter_ns()
+        until_s = time.monotonic() + RAMP_S + SETTLE_S + seconds
         cpu_s, began_s = time.process_time(), time.monotonic()
         threads = [
-            threading.Thread(target=self._loop, args=(until_s, random.uniform(0, 4))) for _ in range(users)
+            threading.Thread(target=self._loop, args=(until_s, random.uniform(0, RAMP_S)))
+            for _ in range(users)
         ]
         for thread in threads:
             thread.start()
@@ -242,6 +265,8 @@ class SdkThreads:
                 continue
             with self._lock:
                 self._asked_ns[name] = began_ns
+                if not is_measured(times[-1], self._asked_ns):
+                    continue
                 self.ttft.record((times[0] - began_ns) // 1000)
                 for before, after in itertools.pairwise(times):
                     self.icl.record((after - before) // 1000)

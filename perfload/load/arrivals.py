@@ -248,4 +248,5 @@ def _in_turns(steps: Iterator[Arrival | Level]) -> Iterator[Arrival | Level]:
 def _stop_gracefully(user: User) -> None:
     """Let `user` finish its task; one that waits between tasks leaves at once."""
     if not user.greenlet.dead and user._state != LOCUST_STATE_STOPPING:
+        user.tasks = [leave]  # it may wake before it is killed, and must not begin what would be cut off
         user.stop(force=False)

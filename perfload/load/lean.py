@@ -53,11 +53,10 @@ def run(user: Any) -> None:
 
 
 def _perform_tasks(user: Any) -> None:
-    tasks = user.tasks
-    only = tasks[0] if isinstance(tasks, list) and len(tasks) == 1 else None
     while user._state != LOCUST_STATE_STOPPING:
+        tasks = user.tasks  # which the end of a phase changes
         try:
-            (only or random.choice(tasks))(user)
+            (tasks[0] if len(tasks) == 1 and isinstance(tasks, list) else random.choice(tasks))(user)
         except (*_ENDS, InterruptTaskSet):
             raise
         except RescheduleTaskImmediately:

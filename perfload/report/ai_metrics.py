@@ -41,7 +41,7 @@ INPUTS = {f"ttft_input_{2**exponent}": exponent for exponent in range(21)}
 """Time to first token by the length of the input: tokens from 2^exponent on, below twice that."""
 
 DETAILS = ("read_delay", "remaining_requests", "remaining_tokens", "retries")
-KEY_FIGURES = ("cost", "good", "overloaded", "rate_limited", "uncounted_answers")
+KEY_FIGURES = ("blurred", "cost", "good", "overloaded", "rate_limited", "uncounted_answers")
 """What says nothing as percentiles: sums, and shares that are each 0 or 100 %."""
 
 KNOWN = frozenset((*TIMES, *AMOUNTS, *FINISHES, *INPUTS, *DETAILS, *KEY_FIGURES))

@@ -10,10 +10,12 @@ from typing import Any
 import gevent
 import pytest
 from gevent.event import Event
+from gevent.pool import Group
 from locust import User, constant, task
+from locust.env import Environment
 
 from perfload.load import arrivals
-from perfload.load.arrivals import Dispatcher, ScenarioPicker
+from perfload.load.arrivals import Dispatcher, ScenarioPicker, _stop_gracefully
 from perfload.load.bridge import RequestBridge
 from perfload.load.clock import RunClock, SleepTimer, Timer, best_timer
 from perfload.load.licence import Licence
@@ -294,6 +296,20 @@ def test_a_closed_ramp_goes_through_its_levels(make_site: MakeSite) -> None:
     assert [users for users, _ in itertools.groupby(levels)] == [1, 2, 3, 4, 3, 2, 5, 0]
     assert Resident.made == 4 + 3
     assert Resident.begun == Resident.ended
+
+
+@pytest.mark.usefixtures("_fresh_residents")
+def test_a_user_that_wakes_as_it_is_stopped_begins_no_other_task() -> None:
+    class Waking(Resident):
+        def wait_time(self) -> float:
+            gevent.spawn(_stop_gracefully, self)  # gets its turn before this user does again
+            return 0
+
+    user = Waking(Environment(user_classes=[Waking]))
+    user.start(Group())
+    gevent.joinall([user.greenlet], timeout=5)
+    assert user.greenlet.dead
+    assert Resident.begun == Resident.ended == 1
 
 
 def test_a_closed_phase_is_shared_between_nodes(make_site: MakeSite) -> None:

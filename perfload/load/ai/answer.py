@@ -22,6 +22,9 @@ TRUNCATED = "stream ended early"
 MALFORMED = "malformed event"
 NO_TOKENS = "no tokens"
 
+LATE_READ_NS = 1_000_000
+"""Ten times what a process that has time for it takes."""
+
 MAX_CALLS = 128
 MAX_CHOICES = 128
 
@@ -211,6 +214,15 @@ class Answer:
     def ttfo_ms(self) -> float | None:
         """Time to first token of content: later than the above where a model thinks first."""
         return None if self.first_content_ns is None else _ms(self.first_content_ns - self.start_ns)
+
+    @property
+    def is_blurred(self) -> bool:
+        """Whether the first piece was read so late that it has the second one's time.
+
+        Pieces that were sent together have one time too, but are soon read.
+        """
+        pieces, delays = self.piece_ns, self.read_delay_ns
+        return len(pieces) > 1 and pieces[0] == pieces[1] and bool(delays) and delays[0] > LATE_READ_NS
 
     @property
     def tpot_ms(self) -> float | None:

@@ -93,6 +93,7 @@ def _latencies(answer: Answer) -> Iterator[Figure]:
         yield Figure("icl", "ms", answer.gaps_ms)
     if any(answer.read_delay_ns):  # without the kernel's stamps nobody knows
         yield Figure("read_delay", "ms", [delay_ns / 1e6 for delay_ns in answer.read_delay_ns])
+        yield Figure("blurred", "%", (100 if answer.is_blurred else 0,))
 
 
 def _first_token_by_input(answer: Answer) -> Iterator[Figure]:

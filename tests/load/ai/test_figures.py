@@ -127,6 +127,24 @@ def test_how_late_pieces_were_read_is_recorded_where_the_kernel_says_so() -> Non
     assert recorded(answer)["read_delay"] == ("ms", [0.1, 0.0, 2.5])
 
 
+@pytest.mark.parametrize(
+    ("piece_ns", "delay_ns", "blurred"),
+    [
+        ([7, 7, 9], [1_500_000] * 3, 100),
+        ([7, 7, 9], [900_000] * 3, 0),  # sent together, and read in time
+        ([7, 9, 9], [1_500_000] * 3, 0),
+        ([7], [1_500_000], 0),
+    ],
+)
+def test_a_first_piece_read_with_the_second_is_blurred(
+    piece_ns: list[int], delay_ns: list[int], blurred: int
+) -> None:
+    answer = an_answer()
+    answer.piece_ns = [1100 * MS + at_ns for at_ns in piece_ns]
+    answer.read_delay_ns = delay_ns
+    assert recorded(answer)["blurred"] == ("%", [blurred])
+
+
 def test_a_stamp_that_goes_back_makes_no_negative_gap() -> None:
     answer = Answer(0)
     for at_ns in (5000, 4000, 6000):

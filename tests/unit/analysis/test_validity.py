@@ -177,9 +177,24 @@ def test_pieces_that_lie_in_sockets_nearly_until_the_next_ones_come_have_blurred
     ]
 
 
+def blurred(answers: int, *, of: int = 100) -> MetricWindow:
+    values = Histogram([100_000] * answers + [0] * (of - answers))
+    return MetricWindow("run-1", "local", 0, "Load", "blurred", "%", values)
+
+
+def test_first_tokens_that_have_the_time_of_the_second_are_no_times_to_first_token() -> None:
+    assert saturation(RunRecord(MANIFEST, metrics=(*pieces([100] * 100), blurred(2)))) == [
+        "the load generator read the pieces of answers late: 2.0 % of the first tokens were read together "
+        "with the second ones, and have their time"
+    ]
+
+
 @pytest.mark.parametrize(
     "metrics",
     [
+        (blurred(1),),
+        (blurred(50, of=99),),
+        tuple(replace(window, phase="Warm-up") for window in (*pieces([34_000] * 100), blurred(100))),
         pieces([34_000] + [100] * 99),
         pieces([9_900] * 100),
         pieces([34_000] * 99),
