@@ -27,6 +27,7 @@ AMOUNTS = {
     "output_tokens_per_s": "Output tokens per second",
     "output_tokens": "Output tokens",
     "reasoning_tokens": "of them reasoning",
+    "input_tokens_per_s": "Input tokens per second, to the first token",
     "input_tokens": "Input tokens",
     "cached_tokens": "of them from a cache",
     "tokens_per_chunk": "Output tokens in a chunk",

@@ -255,6 +255,12 @@ class Answer:
         return self.output_tokens * 1000 / took_ms if self.output_tokens and took_ms else None
 
     @property
+    def input_tokens_per_s(self) -> float | None:
+        """Input tokens over the time to first token, in which a server reads them."""
+        took_ms, tokens = self.ttft_ms, self.usage.input_tokens
+        return tokens * 1000 / took_ms if tokens and took_ms else None
+
+    @property
     def whole_ms(self) -> float | None:
         """Time to the end of the stream."""
         return None if self.ended_ns is None else _ms(self.ended_ns - self.start_ns)

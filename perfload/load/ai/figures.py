@@ -122,3 +122,5 @@ def _tokens(answer: Answer) -> Iterator[Figure]:
         yield Figure("tokens_per_chunk", "tokens", (answer.tokens_per_piece,))
     if answer.output_tokens_per_s is not None:
         yield Figure("output_tokens_per_s", "tokens/s", (answer.output_tokens_per_s,))
+    if answer.is_streamed and answer.input_tokens_per_s is not None:
+        yield Figure("input_tokens_per_s", "tokens/s", (answer.input_tokens_per_s,))

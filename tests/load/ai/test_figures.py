@@ -52,6 +52,7 @@ def test_all_of_an_answer() -> None:
         "reasoning_tokens": ("tokens", [2]),
         "tokens_per_chunk": ("tokens", [pytest.approx(5 / 3)]),
         "output_tokens_per_s": ("tokens/s", [pytest.approx(31.25)]),
+        "input_tokens_per_s": ("tokens/s", [pytest.approx(200)]),
         "finish_length": ("answers", [1]),
         "cost": ("millionths", [pytest.approx(12 + 4 + 10)]),
         "good": ("%", [100]),
